@@ -1,0 +1,1 @@
+"""The Discord side of Inkwell. Never loads a machine-learning library."""

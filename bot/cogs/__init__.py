@@ -1,0 +1,1 @@
+"""One file per command family. Cogs never import cogs."""

@@ -1,0 +1,1 @@
+"""What runs on the CPU or GPU, and how it is replaced. Knows nothing of Discord or the database."""
