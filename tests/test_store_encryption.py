@@ -3,6 +3,7 @@
 # ruff: noqa: ASYNC240  # a test may look at its files directly
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -29,7 +30,7 @@ NOTE = Setting(key="note", kind=str, default="")
 
 
 async def fill(store: Store) -> None:
-    asked = {
+    asked: dict[str, Any] = {
         "user_id": USER_ID,
         "guild_id": 1,
         "channel_id": 2,

@@ -38,19 +38,16 @@ async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
 
 
 async def begin(store: Store, **changes: Any) -> OpenJob:
-    return await store.begin_story(
-        **{
-            "prompt": "one",
-            "user_id": 1,
-            "guild_id": None,
-            "channel_id": 2,
-            "sampling": Sampling(seed=5),
-            "application_id": 3,
-            "interaction_token": "secret-token",
-            "locale": "zh-CN",
-        }
-        | changes
-    )
+    asked: dict[str, Any] = {
+        "user_id": 1,
+        "guild_id": None,
+        "channel_id": 2,
+        "sampling": Sampling(seed=5),
+        "application_id": 3,
+        "interaction_token": "secret-token",
+        "locale": "zh-CN",
+    }
+    return await store.begin_story(prompt="one", **asked | changes)
 
 
 async def test_a_job_goes_from_queued_to_done_and_forgets_its_token(store: Store, clock: Clock) -> None:
@@ -278,7 +275,7 @@ async def test_a_setting_of_the_wrong_kind_is_refused_and_a_stored_one_ignored(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(msgspec.ValidationError):
-        await store.set_guild_setting(1, QUOTA, "many")  # type: ignore[arg-type]
+        await store.set_guild_setting(1, QUOTA, "many")  # type: ignore[misc]
     await store._database.write(
         lambda connection: connection.execute(
             guild_settings.insert().values(guild_id=1, settings={"quota@1": "many"}, updated_at=0)

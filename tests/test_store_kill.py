@@ -76,18 +76,18 @@ async def test_kill_9_loses_nothing_that_was_reported(tmp_path: Path) -> None:
         async with Store.open(path) as store:
             assert await store.check() == ()
             open_jobs = {job.turn.id: job for job in await store.open_jobs()}
-            for turn_id, step in reached.items():
+            for turn_id, last in reached.items():
                 turn = await store.turn(turn_id)
                 first, *_ = await store.story_path(turn_id)
                 assert first.text == f"{marks[turn_id]} " + "p" * 2_000
-                if step >= STEPS.index("written"):
+                if last >= STEPS.index("written"):
                     assert turn.state == "done"
                     assert turn.text == f"text of {marks[turn_id]} " + "t" * 2_000
                 else:
                     assert turn_id in open_jobs
-                if step >= STEPS.index("finished"):
+                if last >= STEPS.index("finished"):
                     assert turn_id not in open_jobs
-                if step >= STEPS.index("undone"):
+                if last >= STEPS.index("undone"):
                     assert turn.undone
             for job in open_jobs.values():  # also those whose report died with the process are whole
                 assert (job.turn.state == "open") == (job.job.state in ("queued", "running"))

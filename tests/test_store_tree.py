@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.store import OpenJob, Recipe, Store, Turn
 from bot.store.errors import (
@@ -336,7 +338,7 @@ async def test_the_schema_itself_refuses_a_broken_tree(store: Store) -> None:
         stories.update().where(stories.c.id == one.story.id).values(head_turn_id="nowhere"),
     ):
         with pytest.raises(IntegrityError):
-            await store._database.write(lambda connection, broken=broken: connection.execute(broken))
+            await store._database.write(partial(AsyncConnection.execute, statement=broken))
     assert await store.turn(one.turn.id) == one.turn
 
 
