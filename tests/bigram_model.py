@@ -2,13 +2,11 @@
 temperature. Loads in no time and needs no library. `faulty` wraps it in faults that a story asks for by a word.
 """
 
-import ctypes
 import faulthandler
 import hashlib
 import os
 import random
 import signal
-import socket
 import sys
 import threading
 import time
@@ -158,15 +156,6 @@ def load_while(config: WorkerConfig) -> FaultyModel:
     if not Path(config.model).exists():
         raise FileNotFoundError(f"{config.model} is not there")
     return FaultyModel(slots=config.slots)
-
-
-def load_deaf(config: WorkerConfig) -> BigramModel:
-    connection = socket.socket(fileno=os.dup(int(sys.argv[1])))
-    holding_the_interpreter_lock = ctypes.PyDLL(None).sleep
-    sys.setswitchinterval(60)
-    connection.shutdown(socket.SHUT_WR)
-    holding_the_interpreter_lock(60)
-    raise AssertionError("unreachable")
 
 
 def load_loud(config: WorkerConfig) -> BigramModel:

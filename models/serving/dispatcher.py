@@ -115,10 +115,14 @@ class Dispatcher:
         if all(replica.failure for replica in self._replicas):
             raise EngineUnavailableError(self._replicas[0].failure)
         job = Job(request=request, submitted=self._clock())
+        if request.deadline is not None and request.deadline <= time.time():
+            self._jobs[request.request_id] = job
+            self._end_early(job, "deadline")
+            return 0
         self._queue.push(job, key=request.request_id, user=request.user, guild=request.guild, turn_s=self._turn_s())
         self._jobs[request.request_id] = job
         if request.deadline is not None:
-            delay = max(0.0, request.deadline - time.time())
+            delay = request.deadline - time.time()
             job.timer = asyncio.get_running_loop().call_later(delay, self._end_early, job, "deadline")
         self._pump()
         return self._position(job)

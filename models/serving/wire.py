@@ -30,7 +30,6 @@ class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     model: str
     data_dir: str
     engine: Literal["auto", "llama_cpp", "transformers"] = "auto"
-    adapter: str = ""
     device: str = ""
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     slots: Annotated[int, Meta(ge=1, le=256)] = 4
