@@ -18,7 +18,7 @@ def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
         module, _, name = factory.partition(":")
         if not name:
             raise ValueError(f"{factory!r} is not module:callable")
-        make = cast(Callable[[WorkerConfig], StoryModel], getattr(importlib.import_module(module), name))
+        make = cast("Callable[[WorkerConfig], StoryModel]", getattr(importlib.import_module(module), name))
         return make(config)
     if config.engine == "transformers":
         raise ValueError("the transformers engine is not built in")
