@@ -23,10 +23,13 @@ def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
     if config.engine == "transformers":
         raise ValueError("the transformers engine is not built in")
     from models.language.llama_cpp import LlamaCppModel
+    from models.language.weights import resolve
 
+    weights = resolve(config.model, Path(config.data_dir), fetch=False)
     return LlamaCppModel.load(
-        Path(config.model),
+        weights.path,
         threads=config.threads or None,
         slots=config.slots,
         context=config.context_tokens,
+        name=weights.name,
     )
