@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
@@ -162,3 +163,13 @@ def load_loud(config: WorkerConfig) -> BigramModel:
     os.write(1, b"to standard output\n")
     os.write(2, b"to standard error")
     os._exit(1)
+
+
+def load_text(config: WorkerConfig) -> BigramModel:
+    """Counts the bigrams of the file that `config.model` names."""
+    return BigramModel(Path(config.model).read_text("utf-8"), slots=config.slots, pause_s=0.002)
+
+
+def load_littering(config: WorkerConfig) -> BigramModel:
+    tempfile.mkstemp(prefix="litter")
+    return BigramModel(slots=config.slots)
