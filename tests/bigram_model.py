@@ -2,14 +2,13 @@
 temperature. Loads in no time and needs no library. `faulty` wraps it in faults that a story asks for by a word.
 """
 
-import ctypes
 import faulthandler
 import hashlib
 import os
 import random
 import signal
-import socket
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
@@ -160,16 +159,17 @@ def load_while(config: WorkerConfig) -> FaultyModel:
     return FaultyModel(slots=config.slots)
 
 
-def load_deaf(config: WorkerConfig) -> BigramModel:
-    connection = socket.socket(fileno=os.dup(int(sys.argv[1])))
-    holding_the_interpreter_lock = ctypes.PyDLL(None).sleep
-    sys.setswitchinterval(60)
-    connection.shutdown(socket.SHUT_WR)
-    holding_the_interpreter_lock(60)
-    raise AssertionError("unreachable")
-
-
 def load_loud(config: WorkerConfig) -> BigramModel:
     os.write(1, b"to standard output\n")
     os.write(2, b"to standard error")
     os._exit(1)
+
+
+def load_text(config: WorkerConfig) -> BigramModel:
+    """Counts the bigrams of the file that `config.model` names."""
+    return BigramModel(Path(config.model).read_text("utf-8"), slots=config.slots, pause_s=0.002)
+
+
+def load_littering(config: WorkerConfig) -> BigramModel:
+    tempfile.mkstemp(prefix="litter")
+    return BigramModel(slots=config.slots)

@@ -224,7 +224,7 @@ async def test_a_start_that_fails_is_reported_with_its_reason_and_not_repeated(t
     engine = engine_of("load_nothing", model=str(missing))
     with pytest.raises(EngineUnavailableError, match=r"no such model\.gguf is not there"):
         await engine.start()
-    with pytest.raises(EngineClosedError):
+    with pytest.raises(EngineUnavailableError, match="not started"):
         await engine.submit(ask("r"))
     await engine.close()
     await leaks.none_remain()
@@ -345,7 +345,7 @@ async def test_nobody_starves_while_one_user_sends_fifty():
 
 async def test_a_deadline_ends_what_waits_and_stops_what_runs():
     async with Running("load_slow", slots=1) as engine:
-        soon = time.time() + 0.3
+        soon = time.time() + 1.5
         await engine.submit(type(ask("x"))(**_fields(ask("runs", max_new_tokens=LONG)), deadline=soon))
         await engine.submit(type(ask("x"))(**_fields(ask("waits")), deadline=soon))
         with pytest.raises(DeadlineExceededError):
@@ -471,3 +471,94 @@ async def test_five_hundred_requests_with_half_cancelled_leak_nothing():
             resident.append(psutil.Process(await worker_pid(engine)).memory_info().rss)
         assert resident[1] < resident[0] * 1.05
         assert (await engine.health()).workers[0].restarts == 0
+
+
+async def test_a_reload_drops_no_running_stream_and_answers_with_the_new_model(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("abababab ")
+    new.write_text("xyxyxyxy ")
+    configs = [type(CONFIG)(model=str(model), data_dir="/nowhere", slots=1, niceness=0) for model in (old, new)]
+    leaks = Leaks()
+    engine = LocalEngine(configs[:1], factory="tests.bigram_model:load_text", policy=QUICK)
+    await engine.start()
+    await engine.submit(ask("runs", max_new_tokens=400))
+    stream = engine.stream("runs")
+    await first_text(stream)
+    await engine.submit(ask("waits"))
+    await engine.reload(configs[1:])
+    waited = (await read(engine, "waits"))[-1]
+    *_, ran = [event async for event in stream]
+    assert ran.finish_reason == "length"
+    assert set(ran.text) <= set("ab ")
+    assert set(waited.text) <= set("xy ")
+    assert ran.model_version != waited.model_version
+    await settled(lambda: len(psutil.Process().children()) == 1)
+    assert len((await engine.health()).workers) == 1
+    await engine.close()
+    await leaks.none_remain()
+
+
+async def test_a_reload_that_fails_changes_nothing(tmp_path):
+    model = tmp_path / "model"
+    model.write_text("abababab ")
+    config, missing = (
+        type(CONFIG)(model=str(path), data_dir="/nowhere", niceness=0) for path in (model, tmp_path / "missing")
+    )
+    leaks = Leaks()
+    engine = LocalEngine([config], factory="tests.bigram_model:load_text", policy=QUICK)
+    await engine.start()
+    before = await worker_pid(engine)
+    with pytest.raises(EngineUnavailableError, match="missing"):
+        await engine.reload([missing])
+    assert await worker_pid(engine) == before
+    assert set((await served(engine, ask("r"))).text) <= set("ab ")
+    await engine.close()
+    with pytest.raises(EngineClosedError):
+        await engine.reload([config])
+    await leaks.none_remain()
+
+
+async def test_an_old_worker_that_dies_while_it_drains_hands_its_story_to_the_new_one(tmp_path):
+    model = tmp_path / "model"
+    model.write_text("abababab ")
+    config = type(CONFIG)(model=str(model), data_dir="/nowhere", niceness=0)
+    leaks = Leaks()
+    engine = LocalEngine([config], factory="tests.bigram_model:load_text", policy=QUICK)
+    await engine.start()
+    before = await worker_pid(engine)
+    await engine.submit(ask("r", max_new_tokens=400))
+    stream = engine.stream("r")
+    await first_text(stream)
+    await engine.reload([config])
+    os.kill(before, signal.SIGKILL)
+    await until_started(stream, attempt=2)
+    *_, output = [event async for event in stream]
+    assert output.finish_reason == "length"
+    await engine.close()
+    await leaks.none_remain()
+
+
+async def test_a_worker_that_uses_up_its_memory_is_replaced_and_its_neighbour_served():
+    bounded = type(CONFIG)(model="m", data_dir="d", niceness=0, max_memory_bytes=400 * 2**20)
+    leaks = Leaks()
+    engine = LocalEngine([bounded], factory="tests.bigram_model:load_faulty", policy=QUICK)
+    await engine.start()
+    await engine.submit(ask("greedy", "[memory]"))
+    await engine.submit(ask("neighbour", max_new_tokens=40))
+    with pytest.raises(RequestRefusedError, match="MemoryError"):
+        await read(engine, "greedy")
+    assert (await read(engine, "neighbour"))[-1].finish_reason == "length"
+    assert (await served(engine, ask("after"))).text
+    await engine.close()
+    await leaks.none_remain()
+
+
+async def test_the_temporary_files_of_a_killed_worker_are_removed(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    async with Running("load_littering") as engine:
+        assert len(list(tmp_path.glob("*/litter*"))) == 1
+        os.kill(await worker_pid(engine), signal.SIGKILL)
+        await settled(lambda: not engine._replicas[0].accepting)
+        assert (await served(engine, ask("r"))).text
+        assert len(list(tmp_path.glob("*/litter*"))) == 1
+    assert list(tmp_path.iterdir()) == []

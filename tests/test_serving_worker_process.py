@@ -160,8 +160,8 @@ def test_garbage_from_a_worker_never_hangs_or_escapes(pieces):
 async def test_a_process_that_closes_its_socket_and_lives_on_is_killed():
     leaks = Leaks()
     heard: list[wire.FromWorker] = []
-    process = await WorkerProcess.spawn(heard.append)
-    process.send(wire.Configure(config=CONFIG, factory="tests.bigram_model:load_deaf"))
+    deaf = "import os, sys, threading; os.close(int(sys.argv[1])); threading.Event().wait()"
+    process = await WorkerProcess.spawn(heard.append, program=[sys.executable, "-c", deaf])
     async with asyncio.timeout(20):
         assert await process.ended == "the worker closed its connection"
     await leaks.none_remain()

@@ -3,12 +3,12 @@ answered, so that nothing is lost with a worker. Knows no process, no network an
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -16,15 +16,16 @@ import msgspec
 from models.serving.engine import (
     DeadlineExceededError,
     EngineClosedError,
+    EngineError,
     EngineUnavailableError,
     RequestRefusedError,
     WorkerDiedError,
 )
-from models.serving.event_buffer import EventBuffer
 from models.serving.fair_queue import FairQueue, QueueLimits
+from models.serving.job import Job, StoryStream
 from models.serving.meter import Meter
 from models.serving.replica import Replica
-from models.serving.requests import Health, Queued, Started, StoryEvent, StoryOutput, StoryRequest, TextDelta
+from models.serving.requests import Health, Queued, Started, StoryOutput, StoryRequest, TextDelta
 from models.serving.wire import Delta, Failed, Finished, JobMessage, Refused, RunStarted, checked
 from models.serving.worker_core import cancelled_output
 
@@ -32,27 +33,6 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 2
 _POISONED_REMEMBERED = 256
-
-
-@dataclass(kw_only=True, eq=False)
-class Job:
-    """One request from submission until its reader has seen the last event."""
-
-    request: StoryRequest
-    submitted: float
-    events: EventBuffer = field(default_factory=EventBuffer)
-    attempt: int = 0
-    replica: Replica | None = None
-    alone: bool = False  # the only one on its replica: if that dies again, it is to blame
-    done: bool = False
-    stop: Literal["", "cancelled", "deadline"] = ""
-    position: int = 0
-    started: float = 0.0
-    deltas: int = 0
-    text: list[str] = field(default_factory=list)
-    claimed: bool = False
-    abandoned: bool = False  # its reader has gone: nobody will take the last event
-    timer: asyncio.TimerHandle | None = None
 
 
 class Dispatcher:
@@ -80,24 +60,52 @@ class Dispatcher:
         self._running: dict[Replica, set[Job]] = {replica: set() for replica in replicas}
         self._poisoned: OrderedDict[bytes, None] = OrderedDict()
         self._meter = Meter(clock)
+        self._leaving: dict[Replica, asyncio.Task[None]] = {}
+        self._replacing = asyncio.Lock()
         self._started = self._closing = False
         self._announcing: asyncio.Handle | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._drained = asyncio.Event()  # set whenever a replica has become idle
 
     async def start(self) -> None:
         """Start every replica; enough that one can answer. Raises EngineUnavailableError with the first reason."""
-        results = await asyncio.gather(*(replica.start(self) for replica in self._replicas), return_exceptions=True)
+        await self._start(self._replicas)
+        self._started = True
+
+    async def replace(self, replicas: Sequence[Replica]) -> None:
+        """Start `replicas` beside those there are, then give all further work to them. The former ones finish what they
+        run and end. Raises EngineUnavailableError, and changes nothing, when none of the new ones can start."""
+        async with self._replacing:
+            if self._closing or not self._started:
+                raise EngineClosedError("the engine is not running")
+            self._running.update((replica, set()) for replica in replicas)
+            try:
+                await self._start(replicas)
+            except EngineUnavailableError:
+                for replica in replicas:
+                    del self._running[replica]
+                raise
+            former, self._replicas = self._replicas, list(replicas)
+            self._poisoned.clear()  # another model may survive them
+            for replica in former:
+                self._leaving[replica] = asyncio.create_task(self._let_go(replica), name="drain replica")
+            self._pump()
+
+    async def _start(self, replicas: Sequence[Replica]) -> None:
+        results = await asyncio.gather(*(replica.start(self) for replica in replicas), return_exceptions=True)
         failures = [result for result in results if isinstance(result, BaseException)]
         for failure in failures:
-            if not isinstance(failure, EngineUnavailableError):
-                await self.close(0.0)
-                raise failure
             log.error("a replica did not start: %s", failure)
-        if len(failures) == len(self._replicas):
-            await self.close(0.0)
-            raise EngineUnavailableError(str(failures[0]))
-        self._started = True
+        unexpected = [failure for failure in failures if not isinstance(failure, EngineUnavailableError)]
+        if unexpected or len(failures) == len(replicas):
+            await asyncio.gather(*(replica.close() for replica in replicas))
+            raise unexpected[0] if unexpected else EngineUnavailableError(str(failures[0]))
+
+    async def _let_go(self, replica: Replica) -> None:
+        while self._running[replica]:
+            self._drained.clear()
+            await self._drained.wait()
+        await replica.close()
+        del self._running[replica], self._leaving[replica]
 
     async def submit(self, request: StoryRequest) -> int:
         if self._closing:
@@ -115,15 +123,19 @@ class Dispatcher:
         if all(replica.failure for replica in self._replicas):
             raise EngineUnavailableError(self._replicas[0].failure)
         job = Job(request=request, submitted=self._clock())
+        if request.deadline is not None and request.deadline <= time.time():
+            self._jobs[request.request_id] = job
+            self._end_early(job, "deadline")
+            return 0
         self._queue.push(job, key=request.request_id, user=request.user, guild=request.guild, turn_s=self._turn_s())
         self._jobs[request.request_id] = job
         if request.deadline is not None:
-            delay = max(0.0, request.deadline - time.time())
+            delay = request.deadline - time.time()
             job.timer = asyncio.get_running_loop().call_later(delay, self._end_early, job, "deadline")
         self._pump()
         return self._position(job)
 
-    def stream(self, request_id: str) -> "StoryStream":
+    def stream(self, request_id: str) -> StoryStream:
         job = self._jobs.get(request_id)
         if job is None:
             raise RequestRefusedError(f"no request {request_id} is known")
@@ -143,7 +155,7 @@ class Dispatcher:
             by_guild[job.request.guild] = by_guild.get(job.request.guild, 0) + 1
         return Health(
             ready=self._started and not self._closing and any(replica.accepting for replica in self._replicas),
-            workers=tuple(replica.health() for replica in self._replicas),
+            workers=tuple(replica.health() for replica in (*self._replicas, *self._leaving)),
             queued=len(self._queue) + len(self._suspects),
             running=sum(map(len, self._running.values())),
             queued_by_guild=by_guild,
@@ -159,14 +171,14 @@ class Dispatcher:
         closed = EngineClosedError("Inkwell is shutting down")
         for job in self._waiting():
             self._settle(job, closed)
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                await self._idle.wait()
-        except TimeoutError:
-            pass
+                while any(self._running.values()):
+                    self._drained.clear()
+                    await self._drained.wait()
         for job in [job for jobs in self._running.values() for job in jobs]:
             self._settle(job, closed)
-        await asyncio.gather(*(replica.close() for replica in self._replicas))
+        await asyncio.gather(*(replica.close() for replica in self._replicas), *self._leaving.values())
         if self._announcing is not None:
             self._announcing.cancel()
         for job in self._jobs.values():
@@ -195,6 +207,12 @@ class Dispatcher:
             case Failed(reason=reason):
                 self._try_again(job, reason)
         if not isinstance(message, Delta | RunStarted):
+            self._pump()
+
+    def gave_up(self, replica: Replica, request_id: str, error: EngineError) -> None:
+        job = self._jobs.get(request_id)
+        if job is not None and job.replica is replica:
+            self._settle(job, self._early_end(job) if job.stop else error)
             self._pump()
 
     def lost(self, replica: Replica, reason: str) -> None:
@@ -250,7 +268,6 @@ class Dispatcher:
         job.replica = replica
         job.started = self._clock()
         self._running[replica].add(job)
-        self._idle.clear()
         replica.run(job.request)
 
     def _add_text(self, job: Job, text: str) -> None:
@@ -325,9 +342,9 @@ class Dispatcher:
     def _release(self, job: Job) -> None:
         if job.replica is not None:
             self._running[job.replica].discard(job)
+            if not self._running[job.replica]:
+                self._drained.set()
             job.replica = None
-        if not any(self._running.values()):
-            self._idle.set()
 
     def _leave(self, job: Job) -> None:
         """Its reader has seen the last event, or has gone."""
@@ -357,46 +374,6 @@ class Dispatcher:
             if job.position != position and not job.attempt:
                 job.position = position
                 job.events.put(Queued(position=position, wait_s=None if turn_s is None else position * turn_s))
-
-
-class StoryStream:
-    """Reads one request's events. Leaving before the last one, by `aclose` or by dropping it, cancels the request; a
-    timeout around one `anext` does not."""
-
-    def __init__(self, job: Job, leave: Callable[[Job], None]) -> None:
-        self._job = job
-        self._leave = leave
-        self._loop = asyncio.get_running_loop()
-        self._over = False
-
-    def __aiter__(self) -> "StoryStream":
-        return self
-
-    async def __anext__(self) -> StoryEvent:
-        if self._over:
-            raise StopAsyncIteration
-        try:
-            event = await self._job.events.get()
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            self._end()
-            raise
-        if isinstance(event, StoryOutput):
-            self._end()
-        return event
-
-    async def aclose(self) -> None:
-        if not self._over:
-            self._end()
-
-    def __del__(self) -> None:
-        if not self._over and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._leave, self._job)
-
-    def _end(self) -> None:
-        self._over = True
-        self._leave(self._job)
 
 
 def _fingerprint(request: StoryRequest) -> bytes:

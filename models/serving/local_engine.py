@@ -23,7 +23,16 @@ class LocalEngine(Dispatcher):
         environment: Mapping[str, str] | None = None,
         factory: str = "",
     ) -> None:
-        super().__init__(
-            [SupervisedWorker(Configure(config=config, factory=factory), policy, environment) for config in configs],
-            limits=limits,
-        )
+        self._policy, self._environment, self._factory = policy, environment, factory
+        super().__init__(self._workers(configs), limits=limits)
+
+    async def reload(self, configs: Sequence[WorkerConfig]) -> None:
+        """Answer with other models or adapters from now on; what streams is finished by the old ones. Both are in
+        memory meanwhile. Raises EngineUnavailableError, and goes on as before, when the new ones can't be loaded."""
+        await self.replace(self._workers(configs))
+
+    def _workers(self, configs: Sequence[WorkerConfig]) -> list[SupervisedWorker]:
+        return [
+            SupervisedWorker(Configure(config=config, factory=self._factory), self._policy, self._environment)
+            for config in configs
+        ]

@@ -4,6 +4,7 @@ supervised process, threads and a remote server meet it.
 
 from typing import Protocol
 
+from models.serving.engine import EngineError
 from models.serving.requests import StoryRequest, WorkerHealth
 from models.serving.wire import JobMessage
 
@@ -13,6 +14,9 @@ class Listener(Protocol):
 
     def heard(self, replica: "Replica", message: JobMessage) -> None:
         """About one of the requests it runs. The last message of each is Finished, Refused or Failed."""
+
+    def gave_up(self, replica: "Replica", request_id: str, error: EngineError) -> None:
+        """The request ends with `error`, and neither it nor the replica is to blame: it is not run again."""
 
     def lost(self, replica: "Replica", reason: str) -> None:
         """It died; every request that it ran is gone with it."""

@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import logging
 import random
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from models.serving.engine import EngineUnavailableError
 from models.serving.replica import Listener
@@ -201,6 +204,10 @@ class SupervisedWorker:
         """Spawn a worker and watch it until it is gone. Returns how it ended, in one sentence."""
         self._start_failure, self._retiring, self._stats = "", False, WorkerStats()
         self._became_ready.clear()
+        with tempfile.TemporaryDirectory(prefix="inkwell-", ignore_cleanup_errors=True) as scratch:
+            return await self._live_in(scratch)
+
+    async def _live_in(self, scratch: str) -> str:
         try:
             process = self._process = await WorkerProcess.spawn(self._on_message, self._environment)
         except OSError as error:
@@ -208,7 +215,7 @@ class SupervisedWorker:
         if self._stop.is_set():
             process.kill("the worker is no longer wanted")
         self._last_message = time.monotonic()
-        process.send(self._configure)
+        process.send(msgspec.structs.replace(self._configure, scratch=scratch))
         await self._watch_start(process)
         await self._watch_life(process)
         ended = self._start_failure or process.ended.result()

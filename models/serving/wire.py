@@ -30,7 +30,6 @@ class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     model: str
     data_dir: str
     engine: Literal["auto", "llama_cpp", "transformers"] = "auto"
-    adapter: str = ""
     device: str = ""
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     slots: Annotated[int, Meta(ge=1, le=256)] = 4
@@ -42,10 +41,12 @@ class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class Configure(Struct, frozen=True, kw_only=True, tag="configure"):
     """The first frame. `factory` ("module:callable", called with the config) replaces the loading of a model; it is
-    named by code only and no setting leads to it."""
+    named by code only and no setting leads to it. `scratch` is an empty directory for temporary files, which the parent
+    removes when the process has ended, however it ends."""
 
     config: WorkerConfig
     factory: str = ""
+    scratch: str = ""
 
 
 class Run(Struct, frozen=True, kw_only=True, tag="run"):

@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 
@@ -103,6 +104,7 @@ class Worker:
         if not isinstance(configure, Configure):
             raise WireError("the first message must be the configuration")
         bound_process(configure.config)
+        tempfile.tempdir = configure.scratch or None
         logging.basicConfig(level=configure.config.log_level, handlers=[LogFrames(self._channel)], force=True)
         logging.captureWarnings(True)
         threading.Thread(target=self._load, args=(configure,), name="load", daemon=True).start()

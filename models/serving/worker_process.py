@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +17,7 @@ from models.serving.wire import FrameSplitter, FromWorker, ToWorker, WireError, 
 
 log = logging.getLogger(__name__)
 
+WORKER = (sys.executable, "-m", "models.serving.worker")
 _ROOT = Path(models.__file__).parent.parent  # where `-m models.serving.worker` finds this very code
 _OUTPUT_AFTER_END_S = 1.0  # a grandchild may hold the pipe open
 _END_AFTER_DISCONNECT_S = 2.0
@@ -39,17 +40,19 @@ class WorkerProcess(asyncio.Protocol):
 
     @classmethod
     async def spawn(
-        cls, on_message: Callable[[FromWorker], None], environment: Mapping[str, str] | None = None
+        cls,
+        on_message: Callable[[FromWorker], None],
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = WORKER,
     ) -> "WorkerProcess":
-        """Start a worker that waits for its configuration. `environment` None: it inherits ours. Raises OSError."""
+        """Start a worker that waits for its configuration. `environment` None: it inherits ours. `program` gets the
+        number of its end of the socket as last argument. Raises OSError."""
         self = cls(on_message)
         ours, theirs = socket.socketpair()
         with theirs:
             try:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "models.serving.worker",
+                    *program,
                     str(theirs.fileno()),
                     pass_fds=(theirs.fileno(),),
                     stdin=asyncio.subprocess.DEVNULL,
