@@ -45,6 +45,13 @@ export function postMessage(as, channel, { content, reply_to, files = [] }) {
 /** @param {string} as @param {string} channel */
 export const postTyping = (as, channel) => post(`channels/${channel}/typing`, { as });
 
+/** @param {string} as @param {string} channel @param {string} message */
+export async function deleteMessage(as, channel, message) {
+  const url = new URL(`channels/${channel}/messages/${message}`, root);
+  url.searchParams.set("as", as);
+  await answer(await fetch(url, { method: "DELETE" }));
+}
+
 /** @param {object} channel `{as, name, type, parent_id?, message_id?, recipient?}` @returns {Promise<object>} */
 export const postChannel = (channel) => post("channels", channel);
 

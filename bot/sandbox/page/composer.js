@@ -13,6 +13,7 @@ import { sendCommand } from "./sending.js";
 import { uploadTray, mountDrops, fileProblem } from "./uploads.js";
 import { nameOf } from "./people.js";
 import { authorOf, inkDots } from "./message.js";
+import { wordsOf } from "./markup.js";
 import { titleOf } from "./sidebar.js";
 
 const MOST_CHARACTERS = 2000;
@@ -199,7 +200,7 @@ export function mountComposer() {
     replyTo = message;
     reply.hidden = !message;
     if (!message) return;
-    fill(reply, icon("reply"), el("span", {}, t("replyingTo", { name: nameOf(authorOf(message)) })), el("span.reply-words", {}, message.content),
+    fill(reply, icon("reply"), el("span", {}, t("replyingTo", { name: nameOf(authorOf(message)) })), el("span.reply-words", {}, wordsOf(message.html ?? "")),
       el("button.icon-button.small", { type: "button", title: t("cancelReply"), aria: { label: t("cancelReply") }, on: { click: () => {
         setReply(null);
         focus();

@@ -25,6 +25,20 @@ export function stampOf(date) {
   return `${dateShort.format(date)} ${timeOf(date)}`;
 }
 
+const MOMENTS = {
+  t: { timeStyle: "short" }, T: { timeStyle: "medium" }, d: { dateStyle: "short" }, D: { dateStyle: "long" },
+  f: { dateStyle: "long", timeStyle: "short" }, F: { dateStyle: "full", timeStyle: "short" },
+};
+const STEPS = [["year", 31_536_000], ["month", 2_592_000], ["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 1]];
+
+/** @param {Date} date @param {string} style Discord's letter, R for "3 hours ago" @returns {string} */
+export function momentOf(date, style) {
+  if (style !== "R") return new Intl.DateTimeFormat(language, MOMENTS[style] ?? MOMENTS.f).format(date);
+  const seconds = (date.getTime() - Date.now()) / 1000;
+  const [unit, length] = STEPS.find(([, size]) => Math.abs(seconds) >= size) ?? STEPS.at(-1);
+  return new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(Math.round(seconds / length), unit);
+}
+
 /** @param {Date} a @param {Date} b */
 export const sameDay = (a, b) => midnight(a) === midnight(b);
 

@@ -30,6 +30,7 @@ const PATHS = {
   info: "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17zM12 11v5.5M12 7.8h.01",
   download: "M12 4v11M7 10.5l5 5 5-5M5 20h14",
   pen: "M4 20c3-9 8-14 16-16-2 8-7 13-13 13M4 20l6.5-6.5",
+  trash: "M5 7h14M10 7V4.5h4V7M6.5 7l1 13h9l1-13M10.5 11v5M13.5 11v5",
   app: "M4 4h6.5v6.5H4zM13.5 4H20v6.5h-6.5zM4 13.5h6.5V20H4zM16.75 13.5v6.5M13.5 16.75H20",
 };
 
@@ -40,7 +41,7 @@ export function icon(name, className = "") {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("aria-hidden", "true");
-  svg.setAttribute("class", `icon ${className}`.trim());
+  svg.setAttribute("class", `icon icon-${name} ${className}`.trim());
   const path = document.createElementNS(SVG, "path");
   path.setAttribute("d", PATHS[name]);
   svg.appendChild(path);

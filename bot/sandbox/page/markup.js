@@ -1,6 +1,7 @@
 // The server's sanitised html as nodes, checked once more against an allow-list, and patched in place while it grows.
 
 import { t } from "./i18n.js";
+import { fullDate, momentOf } from "./format.js";
 
 const TAGS = new Set(("a b blockquote br code del div em h1 h2 h3 h4 hr i ins kbd li mark ol p pre s small span strong sub sup " +
   "table tbody td th thead time tr u ul").split(" "));
@@ -56,7 +57,16 @@ function copy(source, name) {
     node.setAttribute("aria-label", t("spoiler"));
   }
   node.append(...clean(source));
+  if (name === "time" && node.dataset.format) showTime(node);
   return node;
+}
+
+// The server writes times in its own zone; readers see theirs.
+function showTime(node) {
+  const moment = new Date(node.getAttribute("datetime"));
+  if (Number.isNaN(moment.getTime())) return;
+  node.textContent = momentOf(moment, node.dataset.format);
+  node.title = fullDate(moment);
 }
 
 /** Makes `old` look like `fresh`, keeping equal nodes, so that selections and revealed spoilers outlive an edit. */
@@ -95,6 +105,15 @@ export function reveal(spoiler) {
   spoiler.classList.add("revealed");
   spoiler.removeAttribute("role");
   spoiler.removeAttribute("aria-label");
+}
+
+/** @param {string} html from one of the server's `html` fields @returns {string} its words on one line, spoilers hidden */
+export function wordsOf(html) {
+  const { body } = new DOMParser().parseFromString(html, "text/html");
+  for (const spoiler of body.querySelectorAll(".spoiler")) spoiler.replaceWith(t("hiddenWords"));
+  for (const block of body.querySelectorAll("p, br, li, h1, h2, h3, pre, blockquote")) block.append(" ");
+  for (const line of body.querySelectorAll("br")) line.replaceWith(" ");
+  return body.textContent.replace(/\s+/g, " ").trim();
 }
 
 /** Lets spoilers be shown by click and key, anywhere on the page. */

@@ -13,12 +13,12 @@ import { isEphemeral, authorOf } from "./message.js";
 import { dismiss, jumpTo } from "./messages.js";
 import { openChannel } from "./session.js";
 import { openDm } from "./sidebar.js";
-import { postChannel } from "./api.js";
+import { deleteMessage, postChannel } from "./api.js";
 
 /**
  * @param {HTMLElement|{x: number, y: number}} anchor
  * @param {string} label
- * @param {({label: string, act: () => void, icon?: string, picture?: Node, note?: string}|"line"|null|false)[]} items
+ * @param {({label: string, act: () => void, icon?: string, picture?: Node, grave?: boolean}|"line"|null|false)[]} items
  */
 export function openMenu(anchor, label, items) {
   const before = document.activeElement;
@@ -29,8 +29,8 @@ export function openMenu(anchor, label, items) {
   };
   const box = el("div.menu", { role: "menu", aria: { label } }, items.filter(Boolean).map((item) => (item === "line"
     ? el("div.menu-line", { role: "separator" })
-    : el("button.menu-item", { type: "button", role: "menuitem", tabindex: -1, on: { click: () => run(item) } },
-      item.picture ?? (item.icon ? icon(item.icon) : null), el("span", {}, item.label), item.note ? el("span.menu-note", {}, item.note) : null))));
+    : el("button.menu-item", { type: "button", class: item.grave ? "grave" : "", role: "menuitem", tabindex: -1, on: { click: () => run(item) } },
+      item.picture ?? (item.icon ? icon(item.icon) : null), el("span", {}, item.label)))));
   box.addEventListener("keydown", (event) => {
     const all = [...box.querySelectorAll("[role=menuitem]")];
     const at = all.indexOf(document.activeElement);
@@ -96,8 +96,16 @@ function messageMenu(anchor, id) {
     !hidden && !isThread(channel) && !isDm(channel) && may(channel, Permission.THREADS) && { label: t("createThread"), icon: "thread", act: () => createThread(message) },
     message.content && { label: t("copyText"), icon: "copy", act: () => copy(message.content) },
     { label: t("copyId"), icon: "copy", act: () => copy(message.id) },
-    hidden ? { label: t("dismissMessage"), icon: "close", act: () => dismiss(id) } : null,
+    hidden && { label: t("dismissMessage"), icon: "close", act: () => dismiss(id) },
+    !hidden && mayDelete(message, channel) && "line",
+    !hidden && mayDelete(message, channel) && { label: t("deleteMessage"), icon: "trash", grave: true, act: () => remove(message) },
   ]);
+}
+
+const mayDelete = (message, channel) => message.author.id === state.me.id || (!isDm(channel) && may(channel, Permission.MANAGE_MESSAGES));
+
+async function remove(message) {
+  await deleteMessage(state.me.id, message.channel_id, message.id).catch((error) => emit("notice", { text: error.message, kind: "problem" }));
 }
 
 function userMenu(anchor, id) {

@@ -5,7 +5,7 @@ import { icon } from "./icons.js";
 import { t } from "./i18n.js";
 import { state, MessageFlag, messageOf } from "./state.js";
 import { avatar, botTag, nameButton, nameOf } from "./people.js";
-import { showHtml } from "./markup.js";
+import { showHtml, wordsOf } from "./markup.js";
 import { renderAttachments, renderEmbeds } from "./media.js";
 import { renderComponents } from "./components.js";
 import { fullDate, languageOf, stampOf, timeOf } from "./format.js";
@@ -14,6 +14,8 @@ const LIVE_MS = 2600;  // an edit this recent means that the author is still wri
 const REPLY_TYPE = 19;
 const THREAD_CREATED_TYPE = 18;
 const JOIN_TYPE = 7;
+const COMMAND_TYPE = 20;
+const MENU_TYPE = 23;
 
 /** @param {object} message @returns {boolean} */
 export const isEphemeral = (message) => Boolean(message.ephemeral_for) || Boolean((message.flags ?? 0) & MessageFlag.EPHEMERAL);
@@ -30,9 +32,9 @@ export const hasContext = (message) => Boolean(commandOf(message)) || message.ty
 /** @param {object} message @returns {{user: object, name: string}|null} the command that it answers */
 export function commandOf(message) {
   const cause = message.interaction_metadata ?? message.interaction;
-  if (!cause || cause.type !== 2) return null;
+  if (!cause || ![COMMAND_TYPE, MENU_TYPE].includes(message.type)) return null;
   const name = message.interaction?.name ?? cause.name ?? cause.command_name;
-  return name ? { user: cause.user ?? message.interaction?.user, name, menu: message.type === 23 } : null;
+  return name ? { user: cause.user ?? message.interaction?.user, name, menu: message.type === MENU_TYPE } : null;
 }
 
 /**
@@ -143,7 +145,7 @@ function contextOf(message) {
   if (!original) return el("div.context.gone", {}, el("span.elbow"), icon("reply"), el("em", {}, t("replyGone")));
   const author = authorOf(original);
   return el("div.context", {}, el("span.elbow"), avatar(author, "tiny"), nameButton(author, "context-name"),
-    el("button.context-text", { type: "button", data: { jump: original.id } }, original.content || t("attachmentOnly")));
+    el("button.context-text", { type: "button", data: { jump: original.id } }, wordsOf(original.html ?? "") || t("attachmentOnly")));
 }
 
 function footOf() {

@@ -8,6 +8,7 @@ import { loadOlder, readCurrent } from "./session.js";
 import { followBottom } from "./scroll.js";
 import { renderMessage, updateMessage, authorOf, hasContext, isEphemeral, isThinking } from "./message.js";
 import { nameOf } from "./people.js";
+import { wordsOf } from "./markup.js";
 import { dayOf, sameDay, languageOf } from "./format.js";
 import { titleOf } from "./sidebar.js";
 
@@ -130,7 +131,7 @@ function intro(channel) {
   return el("div.intro", { data: { line: `intro-${channel.id}-${commands ?? ""}` } },
     el("img.intro-mark", { src: "page/inkwell.svg", alt: "" }), el("h2", {}, t(title, { name })),
     el("img.flourish", { src: "page/flourish.svg", alt: "" }),
-    el("p", {}, channel.topic || t(note)),
+    el("p", {}, t(note)),
     commands ? el("p.begin", {}, beginHint(commands)) : null);
 }
 
@@ -221,7 +222,7 @@ function announceSettled(id) {
 
 // A screen reader hears a new message once, and a streamed one again when it has come to rest: not every edit.
 function say(message) {
-  const text = message.content || t("attachmentOnly");
+  const text = wordsOf(message.html ?? "") || t("attachmentOnly");
   const line = el("p", { lang: languageOf(text) }, t("said", { name: nameOf(authorOf(message)), text }));
   const place = $("#announcer");
   place.append(line);

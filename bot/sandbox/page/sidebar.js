@@ -31,7 +31,7 @@ export function mountSidebar() {
   const nav = $("#sidebar");
   nav.setAttribute("aria-label", t("channels"));
   const list = el("div.channels");
-  const switcher = el("section.switcher", { aria: { label: t("writingAs") } });
+  const switcher = el("section.switcher", { aria: { label: t("members") } });
   fill(nav, brand(), list, switcher);
   const drawList = () => fill(list, serverPart(), dmPart());
   const drawSwitcher = () => fill(switcher, ...switcherParts());
@@ -125,23 +125,25 @@ export async function openDm(userId) {
 
 function switcherParts() {
   const me = state.me;
+  const [before, after] = t("writingAs", { name: "\u0000" }).split("\u0000");
   return [
-    el("h2.switcher-title", { id: "switcher-title" }, t("writingAs")),
-    me ? el("div.me", {}, avatar(me, "medium"), el("div.me-words", {}, el("strong", {}, nameOf(me)), el("span", {}, roleLine(me)))) : null,
+    el("h2.switcher-title", { id: "switcher-title" }, before, el("strong", {}, me ? nameOf(me) : ""), after),
     el("div.switch", { role: "radiogroup", aria: { labelledby: "switcher-title" }, on: { keydown: roam } }, people().map((user) => {
       const mine = user.id === me?.id;
       return el("button.switch-to", {
         type: "button", role: "radio", data: { member: user.id }, tabindex: mine ? 0 : -1, title: t("switchTo", { name: nameOf(user) }),
-        aria: { checked: mine, label: t("switchTo", { name: nameOf(user) }) },
+        aria: { checked: mine, label: `${t("switchTo", { name: nameOf(user) })} (${partOf(user)})` },
         on: { click: () => mine || switchMember(user.id) },
-      }, avatar(user, "small"), el("span.switch-name", {}, nameOf(user)));
+      }, avatar(user, "small"), el("span.switch-name", {}, nameOf(user)), el("span.switch-part", {}, partOf(user)));
     })),
   ];
 }
 
-function roleLine(user) {
-  const names = rolesOf(user.id).map((role) => role.name);
-  return names.length ? names.join(", ") : `@${user.username}`;
+const PARTS = { writer: "partWriter", "co-author": "partCoAuthor", admin: "partAdmin" };
+
+function partOf(user) {
+  if (PARTS[user.part]) return t(PARTS[user.part]);
+  return rolesOf(user.id).map((role) => role.name).join(", ") || `@${user.username}`;
 }
 
 function switchMember(id) {

@@ -5,7 +5,7 @@ export const ChannelType = {
   TEXT: 0, DM: 1, VOICE: 2, GROUP_DM: 3, CATEGORY: 4, NEWS: 5, NEWS_THREAD: 10, THREAD: 11, PRIVATE_THREAD: 12, FORUM: 15,
 };
 export const Permission = {
-  VIEW: 1n << 10n, SEND: 1n << 11n, ATTACH: 1n << 15n, COMMANDS: 1n << 31n, THREADS: 1n << 35n, SEND_IN_THREADS: 1n << 38n,
+  VIEW: 1n << 10n, SEND: 1n << 11n, MANAGE_MESSAGES: 1n << 13n, ATTACH: 1n << 15n, COMMANDS: 1n << 31n, THREADS: 1n << 35n, SEND_IN_THREADS: 1n << 38n,
 };
 export const MessageFlag = { EPHEMERAL: 1 << 6, LOADING: 1 << 7, COMPONENTS_V2: 1 << 15 };
 

@@ -20,7 +20,10 @@ export const en = {
   threadIn: "A thread in #{name}",
 
   // Who is writing
-  writingAs: "You are writing as",
+  writingAs: "You are writing as {name}",
+  partWriter: "writer",
+  partCoAuthor: "co-author",
+  partAdmin: "admin",
   switchTo: "Write as {name}",
   you: "you",
 
@@ -67,6 +70,7 @@ export const en = {
   thinking: "{name} is thinking…",
   writing: "writing",
   spoiler: "Spoiler: show it",
+  hiddenWords: "(spoiler)",
   imageNoAlt: "Image without a description",
   openImage: "Open {name}",
   outsideImage: "An outside image is not loaded here",
@@ -118,6 +122,7 @@ export const en = {
   createThread: "Create thread",
   threadName: "Name of the thread",
   sendDm: "Message {name}",
+  deleteMessage: "Delete message",
   close: "Close",
 
   // Composer

@@ -19,7 +19,10 @@ export const zh = {
   thread: "子区",
   threadIn: "#{name} 中的子区",
 
-  writingAs: "当前写作身份",
+  writingAs: "当前写作身份：{name}",
+  partWriter: "作者",
+  partCoAuthor: "合著者",
+  partAdmin: "管理员",
   switchTo: "以 {name} 的身份写作",
   you: "你",
 
@@ -62,6 +65,7 @@ export const zh = {
   thinking: "{name} 正在思考……",
   writing: "正在书写",
   spoiler: "剧透内容：点击显示",
+  hiddenWords: "（剧透）",
   imageNoAlt: "没有文字说明的图片",
   openImage: "打开 {name}",
   outsideImage: "此处不加载外部图片",
@@ -109,6 +113,7 @@ export const zh = {
   createThread: "创建子区",
   threadName: "子区名称",
   sendDm: "私信 {name}",
+  deleteMessage: "删除消息",
   close: "关闭",
 
   messageTo: "发消息到 {place}",
