@@ -39,7 +39,11 @@ export function postMessage(as, channel, { content, reply_to, files = [] }) {
       ...(description ? { description } : {}),
     }));
   }
-  return post(`channels/${channel}/messages`, payload, files.map(({ file }) => file));
+  return post(
+    `channels/${channel}/messages`,
+    payload,
+    files.map(({ file }) => file),
+  );
 }
 
 /** @param {string} as @param {string} channel */

@@ -5,7 +5,17 @@ import { state, isDm } from "./state.js";
 
 /** Discord's option types. */
 export const OptionType = {
-  SUB: 1, GROUP: 2, STRING: 3, INTEGER: 4, BOOLEAN: 5, USER: 6, CHANNEL: 7, ROLE: 8, MENTIONABLE: 9, NUMBER: 10, ATTACHMENT: 11,
+  SUB: 1,
+  GROUP: 2,
+  STRING: 3,
+  INTEGER: 4,
+  BOOLEAN: 5,
+  USER: 6,
+  CHANNEL: 7,
+  ROLE: 8,
+  MENTIONABLE: 9,
+  NUMBER: 10,
+  ATTACHMENT: 11,
 };
 
 /**
@@ -20,12 +30,15 @@ export const OptionType = {
 
 /** @param {object} channel @returns {Entry[]} every slash command that may be used there */
 export function slashEntries(channel) {
-  return state.commands.filter((command) => (command.type ?? 1) === 1 && fits(command, channel)).flatMap((command) => entriesOf(command))
+  return state.commands
+    .filter((command) => (command.type ?? 1) === 1 && fits(command, channel))
+    .flatMap((command) => entriesOf(command))
     .sort((a, b) => a.path.localeCompare(b.path));
 }
 
 /** @param {2|3} type user or message commands @param {object} channel @returns {object[]} */
-export const menuCommands = (type, channel) => state.commands.filter((command) => command.type === type && fits(command, channel));
+export const menuCommands = (type, channel) =>
+  state.commands.filter((command) => command.type === type && fits(command, channel));
 
 // A command says where it works: 0 a server, 1 a DM with the bot, 2 other DMs.
 function fits(command, channel) {
@@ -37,13 +50,21 @@ function fits(command, channel) {
 
 function entriesOf(command, chain = []) {
   const here = chain.at(-1) ?? command;
-  const nested = (here.options ?? []).filter((option) => option.type === OptionType.SUB || option.type === OptionType.GROUP);
+  const nested = (here.options ?? []).filter(
+    (option) => option.type === OptionType.SUB || option.type === OptionType.GROUP,
+  );
   if (nested.length) return nested.flatMap((option) => entriesOf(command, [...chain, option]));
   const parts = [command, ...chain];
-  return [{
-    command, chain, path: parts.map((part) => part.name).join(" "), title: parts.map(localName).join(" "),
-    description: localDescription(here), options: here.options ?? [],
-  }];
+  return [
+    {
+      command,
+      chain,
+      path: parts.map((part) => part.name).join(" "),
+      title: parts.map(localName).join(" "),
+      description: localDescription(here),
+      options: here.options ?? [],
+    },
+  ];
 }
 
 /**
@@ -61,7 +82,11 @@ export function findEntries(entries, query) {
     if (names.some((name) => name.includes(wanted))) return 2;
     return wanted.length > 2 && description.toLowerCase().includes(wanted) ? 3 : 9;
   };
-  return entries.map((entry) => [rank(entry), entry]).filter(([at]) => at < 9).sort(([a], [b]) => a - b).map(([, entry]) => entry);
+  return entries
+    .map((entry) => [rank(entry), entry])
+    .filter(([at]) => at < 9)
+    .sort(([a], [b]) => a - b)
+    .map(([, entry]) => entry);
 }
 
 /**
@@ -73,7 +98,10 @@ export function findEntries(entries, query) {
 export function typedEntry(entries, text) {
   const lower = text.slice(1).toLowerCase();
   const match = entries
-    .flatMap((entry) => [[entry, entry.path], [entry, entry.title]])
+    .flatMap((entry) => [
+      [entry, entry.path],
+      [entry, entry.title],
+    ])
     .filter(([, name]) => lower.startsWith(`${name.toLowerCase()} `))
     .sort(([, a], [, b]) => b.length - a.length)[0];
   return match ? { entry: match[0], rest: text.slice(1 + match[1].length + 1) } : null;
@@ -89,7 +117,10 @@ export function dataOf({ command, chain }, values, filenames = []) {
   let options = values;
   for (const part of [...chain].reverse()) options = [{ name: part.name, type: part.type, options }];
   return {
-    id: command.id, name: command.name, type: 1, options,
+    id: command.id,
+    name: command.name,
+    type: 1,
+    options,
     ...(filenames.length ? { attachments: filenames.map((filename, index) => ({ id: String(index), filename })) } : {}),
   };
 }

@@ -10,9 +10,26 @@ import { interact, InteractionType } from "./interactions.js";
 
 /** Discord's component types. */
 export const Kind = {
-  ROW: 1, BUTTON: 2, STRING_SELECT: 3, TEXT_INPUT: 4, USER_SELECT: 5, ROLE_SELECT: 6, MENTIONABLE_SELECT: 7, CHANNEL_SELECT: 8,
-  SECTION: 9, TEXT: 10, THUMBNAIL: 11, GALLERY: 12, FILE: 13, SEPARATOR: 14, CONTAINER: 17, LABEL: 18, FILE_UPLOAD: 19,
-  RADIO_GROUP: 21, CHECKBOX_GROUP: 22, CHECKBOX: 23,
+  ROW: 1,
+  BUTTON: 2,
+  STRING_SELECT: 3,
+  TEXT_INPUT: 4,
+  USER_SELECT: 5,
+  ROLE_SELECT: 6,
+  MENTIONABLE_SELECT: 7,
+  CHANNEL_SELECT: 8,
+  SECTION: 9,
+  TEXT: 10,
+  THUMBNAIL: 11,
+  GALLERY: 12,
+  FILE: 13,
+  SEPARATOR: 14,
+  CONTAINER: 17,
+  LABEL: 18,
+  FILE_UPLOAD: 19,
+  RADIO_GROUP: 21,
+  CHECKBOX_GROUP: 22,
+  CHECKBOX: 23,
 };
 
 const STYLES = { 1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "link-style", 6: "primary" };
@@ -21,7 +38,10 @@ const STYLES = { 1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "li
 export function renderComponents(message) {
   const components = message.components ?? [];
   if (!components.length) return [];
-  return [...components.map((component) => render(message, component)), el("p.failure", { role: "alert", hidden: true })];
+  return [
+    ...components.map((component) => render(message, component)),
+    el("p.failure", { role: "alert", hidden: true }),
+  ];
 }
 
 function render(message, component) {
@@ -39,14 +59,28 @@ const DRAW = {
   [Kind.ROLE_SELECT]: select,
   [Kind.MENTIONABLE_SELECT]: select,
   [Kind.CHANNEL_SELECT]: select,
-  [Kind.SECTION]: (message, section) => el("div.section", {}, el("div.section-text", {}, inside(message, section)),
-    el("div.section-accessory", {}, section.accessory ? render(message, section.accessory) : null)),
+  [Kind.SECTION]: (message, section) =>
+    el(
+      "div.section",
+      {},
+      el("div.section-text", {}, inside(message, section)),
+      el("div.section-accessory", {}, section.accessory ? render(message, section.accessory) : null),
+    ),
   [Kind.TEXT]: (message, text) => rich("text-display", text.html ?? text.content_html, text.content),
-  [Kind.THUMBNAIL]: (message, thumbnail) => el("div.thumbnail", {}, renderPicture(message, mediaOf(thumbnail, thumbnail.media))),
-  [Kind.GALLERY]: (message, gallery) => el("div.gallery", { class: `of-${Math.min(gallery.items.length, 4)}` },
-    gallery.items.map((item) => renderPicture(message, mediaOf(item, item.media)))),
+  [Kind.THUMBNAIL]: (message, thumbnail) =>
+    el("div.thumbnail", {}, renderPicture(message, mediaOf(thumbnail, thumbnail.media))),
+  [Kind.GALLERY]: (message, gallery) =>
+    el(
+      "div.gallery",
+      { class: `of-${Math.min(gallery.items.length, 4)}` },
+      gallery.items.map((item) => renderPicture(message, mediaOf(item, item.media))),
+    ),
   [Kind.FILE]: (message, file) => renderFile(fileOf(message, file)),
-  [Kind.SEPARATOR]: (message, separator) => el("div.gap", { class: separator.spacing === 2 ? "wide" : "", role: separator.divider === false ? null : "separator" }),
+  [Kind.SEPARATOR]: (message, separator) =>
+    el("div.gap", {
+      class: separator.spacing === 2 ? "wide" : "",
+      role: separator.divider === false ? null : "separator",
+    }),
   [Kind.CONTAINER]: container,
 };
 
@@ -66,34 +100,51 @@ function container(message, box) {
     node.classList.add("accented");
     node.style.setProperty("--bar", color);
   }
-  return box.spoiler ? el("div.spoiler.spoiler-block", { tabindex: 0, role: "button", aria: { label: t("spoiler") } }, node) : node;
+  return box.spoiler
+    ? el("div.spoiler.spoiler-block", { tabindex: 0, role: "button", aria: { label: t("spoiler") } }, node)
+    : node;
 }
 
 function face(component) {
   const emoji = component.emoji;
-  return [emoji && !emoji.id ? el("span.emoji", {}, emoji.name) : null, emoji?.id && !component.label ? `:${emoji.name}:` : null,
-    component.label ? el("span", {}, component.label) : null];
+  return [
+    emoji && !emoji.id ? el("span.emoji", {}, emoji.name) : null,
+    emoji?.id && !component.label ? `:${emoji.name}:` : null,
+    component.label ? el("span", {}, component.label) : null,
+  ];
 }
 
 function button(message, component) {
   const style = STYLES[component.style] ?? "secondary";
   if (component.style === 5) {
     const address = component.disabled ? null : linkAddress(component.url);
-    return el("a.button.link-style", { href: address, target: "_blank", rel: "noopener noreferrer", aria: { disabled: component.disabled || null } },
-      face(component), icon("external"));
+    return el(
+      "a.button.link-style",
+      { href: address, target: "_blank", rel: "noopener noreferrer", aria: { disabled: component.disabled || null } },
+      face(component),
+      icon("external"),
+    );
   }
-  const node = el(`button.button.${style}`, {
-    type: "button", disabled: Boolean(component.disabled), data: { custom: component.custom_id },
-    aria: { label: component.label ? null : component.emoji?.name },
-    on: { click: () => ask(node, message, { component_type: Kind.BUTTON, custom_id: component.custom_id }) },
-  }, el("span.button-face", {}, face(component)), el("span.spinner", { aria: { hidden: true } }));
+  const node = el(
+    `button.button.${style}`,
+    {
+      type: "button",
+      disabled: Boolean(component.disabled),
+      data: { custom: component.custom_id },
+      aria: { label: component.label ? null : component.emoji?.name },
+      on: { click: () => ask(node, message, { component_type: Kind.BUTTON, custom_id: component.custom_id }) },
+    },
+    el("span.button-face", {}, face(component)),
+    el("span.spinner", { aria: { hidden: true } }),
+  );
   return node;
 }
 
 function select(message, component) {
   const control = selectControl(component, {
     label: component.placeholder || t("select"),
-    commit: (values) => ask(control.button, message, { component_type: component.type, custom_id: component.custom_id, values }),
+    commit: (values) =>
+      ask(control.button, message, { component_type: component.type, custom_id: component.custom_id, values }),
   });
   return control.node;
 }

@@ -25,7 +25,7 @@ export function mountComposer() {
   const drafts = new Map();
   let draftOf = null;
   let replyTo = null;
-  let entry = null;  // the command whose options are being entered
+  let entry = null; // the command whose options are being entered
   let typedAt = 0;
   let busy = false;
 
@@ -35,16 +35,36 @@ export function mountComposer() {
   const tray = uploadTray({ onChange: () => draw(), onProblem: say });
   const reply = el("div.reply-bar", { hidden: true });
   const counter = el("span.counter", { hidden: true });
-  const chooser = el("input.sr-only", { type: "file", multiple: true, tabindex: -1, aria: { hidden: true }, on: { change: () => {
-    takeFiles([...chooser.files]);
-    chooser.value = "";
-  } } });
-  const attach = el("button.icon-button", { type: "button", title: t("attach"), aria: { label: t("attach") }, on: { click: () => chooser.click() } }, icon("plus"));
+  const chooser = el("input.sr-only", {
+    type: "file",
+    multiple: true,
+    tabindex: -1,
+    aria: { hidden: true },
+    on: {
+      change: () => {
+        takeFiles([...chooser.files]);
+        chooser.value = "";
+      },
+    },
+  });
+  const attach = el(
+    "button.icon-button",
+    { type: "button", title: t("attach"), aria: { label: t("attach") }, on: { click: () => chooser.click() } },
+    icon("plus"),
+  );
   const sendButton = el("button.send", { type: "submit", title: t("send"), aria: { label: t("send") } }, icon("send"));
   const slot = el("div.composer-slot", {}, field);
   const panels = el("div.panels", {}, picker.node);
   const typing = el("div.typing", { aria: { live: "polite" } });
-  const form = el("form.composer", { novalidate: true }, panels, reply, tray.node, el("div.composer-row", {}, attach, chooser, slot, counter, sendButton), problem);
+  const form = el(
+    "form.composer",
+    { novalidate: true },
+    panels,
+    reply,
+    tray.node,
+    el("div.composer-row", {}, attach, chooser, slot, counter, sendButton),
+    problem,
+  );
   const deny = el("div.composer.denied", { hidden: true });
   fill($("#composer"), form, deny, typing);
   $("#main").append(el("div.drop-note", { aria: { hidden: true } }, icon("image"), t("dropHere")));
@@ -67,7 +87,7 @@ export function mountComposer() {
     notifyTyping();
   });
   field.addEventListener("keydown", (event) => {
-    if (event.isComposing || event.keyCode === 229) return;  // an input method is still at work
+    if (event.isComposing || event.keyCode === 229) return; // an input method is still at work
     if (picker.handleKey(event)) return;
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
@@ -87,7 +107,12 @@ export function mountComposer() {
     draftOf = id;
     drawPlace();
     drawTyping();
-    if (matchMedia("(hover: hover)").matches && !document.querySelector("dialog[open]") && !$("#sidebar").contains(document.activeElement)) focus();
+    if (
+      matchMedia("(hover: hover)").matches &&
+      !document.querySelector("dialog[open]") &&
+      !$("#sidebar").contains(document.activeElement)
+    )
+      focus();
   });
   on("world", drawPlace);
   on("channels", drawPlace);
@@ -108,7 +133,8 @@ export function mountComposer() {
   });
 
   const mayCommand = () => may(currentChannel(), Permission.COMMANDS);
-  const maySend = () => may(currentChannel(), isThread(currentChannel()) ? Permission.SEND_IN_THREADS : Permission.SEND);
+  const maySend = () =>
+    may(currentChannel(), isThread(currentChannel()) ? Permission.SEND_IN_THREADS : Permission.SEND);
 
   function drawPlace() {
     const channel = currentChannel();
@@ -144,7 +170,7 @@ export function mountComposer() {
   function notifyTyping() {
     if (!field.value || field.value.startsWith("/") || Date.now() - typedAt < TYPING_EVERY_MS) return;
     typedAt = Date.now();
-    postTyping(state.me.id, state.current).catch(() => {});  // only a courtesy: nothing is lost without it
+    postTyping(state.me.id, state.current).catch(() => {}); // only a courtesy: nothing is lost without it
   }
 
   function enter(chosen, rest = "") {
@@ -200,11 +226,27 @@ export function mountComposer() {
     replyTo = message;
     reply.hidden = !message;
     if (!message) return;
-    fill(reply, icon("reply"), el("span", {}, t("replyingTo", { name: nameOf(authorOf(message)) })), el("span.reply-words", {}, wordsOf(message.html ?? "")),
-      el("button.icon-button.small", { type: "button", title: t("cancelReply"), aria: { label: t("cancelReply") }, on: { click: () => {
-        setReply(null);
-        focus();
-      } } }, icon("close")));
+    fill(
+      reply,
+      icon("reply"),
+      el("span", {}, t("replyingTo", { name: nameOf(authorOf(message)) })),
+      el("span.reply-words", {}, wordsOf(message.html ?? "")),
+      el(
+        "button.icon-button.small",
+        {
+          type: "button",
+          title: t("cancelReply"),
+          aria: { label: t("cancelReply") },
+          on: {
+            click: () => {
+              setReply(null);
+              focus();
+            },
+          },
+        },
+        icon("close"),
+      ),
+    );
     focus();
   }
 
@@ -247,7 +289,12 @@ export function mountComposer() {
 
   function drawTyping() {
     const names = typingIn(state.current).map(nameOf);
-    const sentence = names.length === 1 ? t("typingOne", { a: names[0] }) : names.length === 2 ? t("typingTwo", { a: names[0], b: names[1] }) : t("typingMany");
+    const sentence =
+      names.length === 1
+        ? t("typingOne", { a: names[0] })
+        : names.length === 2
+          ? t("typingTwo", { a: names[0], b: names[1] })
+          : t("typingMany");
     fill(typing, names.length ? [inkDots(), el("span", {}, sentence)] : null);
   }
 }

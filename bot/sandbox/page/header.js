@@ -15,10 +15,15 @@ export function mountHeader() {
   const place = el("div.place");
   const menu = iconButton("menu", t("channelMenu"), () => emit("drawer"), "only-narrow");
   const memberToggle = iconButton("people", t("toggleMembers"), toggleMembers, "members-toggle");
-  const themeButton = iconButton("auto", "", () => {
-    nextTheme();
-    drawTheme();
-  }, "theme-toggle");
+  const themeButton = iconButton(
+    "auto",
+    "",
+    () => {
+      nextTheme();
+      drawTheme();
+    },
+    "theme-toggle",
+  );
   const drawTheme = () => {
     const [name, key] = THEMES[theme()];
     fill(themeButton, icon(name));
@@ -38,7 +43,11 @@ export function mountHeader() {
 }
 
 function iconButton(name, label, click, className = "") {
-  return el("button.icon-button", { type: "button", class: className, title: label, aria: { label }, on: { click } }, icon(name));
+  return el(
+    "button.icon-button",
+    { type: "button", class: className, title: label, aria: { label }, on: { click } },
+    icon(name),
+  );
 }
 
 function toggleMembers() {
@@ -51,7 +60,11 @@ function placeParts() {
   if (!channel) return [];
   const parent = isThread(channel) ? channelOf(channel.parent_id) : null;
   const note = parent ? t("threadIn", { name: parent.name }) : isDm(channel) ? "" : channel.topic;
-  return [icon(iconOf(channel), "place-icon"), el("h1", {}, titleOf(channel)), note ? el("span.topic", { title: note }, note) : null];
+  return [
+    icon(iconOf(channel), "place-icon"),
+    el("h1", {}, titleOf(channel)),
+    note ? el("span.topic", { title: note }, note) : null,
+  ];
 }
 
 function drawTitle() {
@@ -65,20 +78,48 @@ function memberParts() {
   const bot = state.bot.user;
   return [
     group(t("members"), people()),
-    bot ? group(t("apps"), [bot]) : el("section.member-group", {}, el("h2", {}, t("apps")), el("p.none", {}, `${botName()}: ${t("offline")}`)),
+    bot
+      ? group(t("apps"), [bot])
+      : el("section.member-group", {}, el("h2", {}, t("apps")), el("p.none", {}, `${botName()}: ${t("offline")}`)),
   ];
 }
 
 function group(title, users) {
-  return el("section.member-group", {}, el("h2", {}, `${title} · ${users.length}`), el("ul", {}, users.map((user) => {
-    const roles = rolesOf(user.id);
-    const name = el("span.member-name", {}, nameOf(user));
-    const color = cssColor(roles.find((role) => role.color)?.color);
-    if (color) name.style.setProperty("--role", color);
-    const away = user.bot && !state.bot.online;
-    return el("li", {}, el("button.member", { type: "button", class: away ? "away" : "", data: { user: user.id }, aria: { haspopup: "menu" } },
-      presence(user, avatar(user, "small")),
-      el("span.member-words", {}, el("span.member-line", {}, name, user.bot ? botTag() : null),
-        el("span.member-note", {}, user.bot ? t(state.bot.online ? "online" : "offline") : roles.map((role) => role.name).join(", ") || `@${user.username}`))));
-  })));
+  return el(
+    "section.member-group",
+    {},
+    el("h2", {}, `${title} · ${users.length}`),
+    el(
+      "ul",
+      {},
+      users.map((user) => {
+        const roles = rolesOf(user.id);
+        const name = el("span.member-name", {}, nameOf(user));
+        const color = cssColor(roles.find((role) => role.color)?.color);
+        if (color) name.style.setProperty("--role", color);
+        const away = user.bot && !state.bot.online;
+        return el(
+          "li",
+          {},
+          el(
+            "button.member",
+            { type: "button", class: away ? "away" : "", data: { user: user.id }, aria: { haspopup: "menu" } },
+            presence(user, avatar(user, "small")),
+            el(
+              "span.member-words",
+              {},
+              el("span.member-line", {}, name, user.bot ? botTag() : null),
+              el(
+                "span.member-note",
+                {},
+                user.bot
+                  ? t(state.bot.online ? "online" : "offline")
+                  : roles.map((role) => role.name).join(", ") || `@${user.username}`,
+              ),
+            ),
+          ),
+        );
+      }),
+    ),
+  );
 }

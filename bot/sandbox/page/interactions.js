@@ -21,7 +21,10 @@ const early = new Map();
 export async function interact({ type, data, message_id, files = [], channel_id = state.current }) {
   let id;
   try {
-    ({ id } = await postInteraction({ as: state.me.id, type, channel_id, locale, ...(message_id ? { message_id } : {}), data }, files));
+    ({ id } = await postInteraction(
+      { as: state.me.id, type, channel_id, locale, ...(message_id ? { message_id } : {}), data },
+      files,
+    ));
   } catch (error) {
     return { ok: false, reason: error.message };
   }
@@ -46,7 +49,7 @@ function settled(id, result) {
     waiting.settle(result);
     return;
   }
-  if (early.has(id)) return;  // a success after choices or a modal says nothing new
+  if (early.has(id)) return; // a success after choices or a modal says nothing new
   early.set(id, result);
   setTimeout(() => early.delete(id), EARLY_MS);
 }

@@ -43,7 +43,8 @@ export function listbox({ label, draw, pick, chosen = null, multiple = false }) 
   node.addEventListener("mousedown", (event) => event.preventDefault());
   node.addEventListener("click", (event) => {
     const entry = event.target.closest("[role=option]");
-    if (entry && entry.getAttribute("aria-disabled") !== "true") pick(items[Number(entry.dataset.index)], Number(entry.dataset.index));
+    if (entry && entry.getAttribute("aria-disabled") !== "true")
+      pick(items[Number(entry.dataset.index)], Number(entry.dataset.index));
   });
 
   return {
@@ -61,9 +62,24 @@ export function listbox({ label, draw, pick, chosen = null, multiple = false }) 
     show(next, { start = 0, empty = null, before = () => null } = {}) {
       items = next;
       active = next.length ? Math.min(start, next.length - 1) : -1;
-      fill(node, next.length ? next.map((item, index) => [before(item, index), el("div.option", {
-        role: "option", id: `${id}-${index}`, data: { index }, aria: { selected: chosen ? chosen(item) : false },
-      }, draw(item))]) : empty);
+      fill(
+        node,
+        next.length
+          ? next.map((item, index) => [
+              before(item, index),
+              el(
+                "div.option",
+                {
+                  role: "option",
+                  id: `${id}-${index}`,
+                  data: { index },
+                  aria: { selected: chosen ? chosen(item) : false },
+                },
+                draw(item),
+              ),
+            ])
+          : empty,
+      );
       mark();
     },
     refresh() {

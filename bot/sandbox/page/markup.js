@@ -3,8 +3,12 @@
 import { t } from "./i18n.js";
 import { fullDate, momentOf } from "./format.js";
 
-const TAGS = new Set(("a b blockquote br code del div em h1 h2 h3 h4 hr i ins kbd li mark ol p pre s small span strong sub sup " +
-  "table tbody td th thead time tr u ul").split(" "));
+const TAGS = new Set(
+  (
+    "a b blockquote br code del div em h1 h2 h3 h4 hr i ins kbd li mark ol p pre s small span strong sub sup " +
+    "table tbody td th thead time tr u ul"
+  ).split(" "),
+);
 const ATTRIBUTES = new Set(["class", "title", "datetime", "lang", "start", "dir"]);
 
 /**
@@ -27,7 +31,8 @@ function clean(parent) {
     } else if (child.nodeType === Node.ELEMENT_NODE) {
       const name = child.localName;
       if (!TAGS.has(name)) {
-        if (!["script", "style", "template", "iframe", "object", "svg", "math"].includes(name)) nodes.push(...clean(child));
+        if (!["script", "style", "template", "iframe", "object", "svg", "math"].includes(name))
+          nodes.push(...clean(child));
         continue;
       }
       nodes.push(copy(child, name));

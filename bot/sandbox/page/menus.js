@@ -27,23 +27,55 @@ export function openMenu(anchor, label, items) {
     before?.focus?.({ preventScroll: true });
     item.act();
   };
-  const box = el("div.menu", { role: "menu", aria: { label } }, items.filter(Boolean).map((item) => (item === "line"
-    ? el("div.menu-line", { role: "separator" })
-    : el("button.menu-item", { type: "button", class: item.grave ? "grave" : "", role: "menuitem", tabindex: -1, on: { click: () => run(item) } },
-      item.picture ?? (item.icon ? icon(item.icon) : null), el("span", {}, item.label)))));
+  const box = el(
+    "div.menu",
+    { role: "menu", aria: { label } },
+    items
+      .filter(Boolean)
+      .map((item) =>
+        item === "line"
+          ? el("div.menu-line", { role: "separator" })
+          : el(
+              "button.menu-item",
+              {
+                type: "button",
+                class: item.grave ? "grave" : "",
+                role: "menuitem",
+                tabindex: -1,
+                on: { click: () => run(item) },
+              },
+              item.picture ?? (item.icon ? icon(item.icon) : null),
+              el("span", {}, item.label),
+            ),
+      ),
+  );
   box.addEventListener("keydown", (event) => {
     const all = [...box.querySelectorAll("[role=menuitem]")];
     const at = all.indexOf(document.activeElement);
-    const next = { ArrowDown: all[(at + 1) % all.length], ArrowUp: all[(at - 1 + all.length) % all.length], Home: all[0], End: all.at(-1) }[event.key]
-      ?? (event.key.length === 1 && event.key !== " " ? [...all.slice(at + 1), ...all].find((entry) => entry.textContent.toLowerCase().startsWith(event.key.toLowerCase())) : null);
+    const next =
+      {
+        ArrowDown: all[(at + 1) % all.length],
+        ArrowUp: all[(at - 1 + all.length) % all.length],
+        Home: all[0],
+        End: all.at(-1),
+      }[event.key] ??
+      (event.key.length === 1 && event.key !== " "
+        ? [...all.slice(at + 1), ...all].find((entry) =>
+            entry.textContent.toLowerCase().startsWith(event.key.toLowerCase()),
+          )
+        : null);
     if (event.key === "Tab") closePopup();
     if (!next) return;
     event.preventDefault();
     next.focus();
   });
-  openPopup(box, anchor, { align: anchor instanceof Element ? "end" : "start", onClose: () => {
-    if (box.contains(document.activeElement) || document.activeElement === document.body) before?.focus?.({ preventScroll: true });
-  } });
+  openPopup(box, anchor, {
+    align: anchor instanceof Element ? "end" : "start",
+    onClose: () => {
+      if (box.contains(document.activeElement) || document.activeElement === document.body)
+        before?.focus?.({ preventScroll: true });
+    },
+  });
   box.querySelector("[role=menuitem]")?.focus();
 }
 
@@ -53,9 +85,9 @@ export function mountMenus() {
     const person = event.target.closest("[data-user]");
     const message = event.target.closest(".message");
     if (!person && !message) return;
-    if (message && !person && (event.target.closest("a[href], img") || !getSelection().isCollapsed)) return;  // the browser's own menu
+    if (message && !person && (event.target.closest("a[href], img") || !getSelection().isCollapsed)) return; // the browser's own menu
     event.preventDefault();
-    const point = event.clientX || event.clientY ? { x: event.clientX, y: event.clientY } : person ?? message;
+    const point = event.clientX || event.clientY ? { x: event.clientX, y: event.clientY } : (person ?? message);
     if (person) userMenu(point, person.dataset.user);
     else messageMenu(point, message.dataset.id);
   });
@@ -93,19 +125,35 @@ function messageMenu(anchor, id) {
     ...commands.map((command) => ({ label: localName(command), icon: "app", act: () => sendMenuCommand(command, id) })),
     commands.length ? "line" : null,
     hidden ? null : { label: t("reply"), icon: "reply", act: () => emit("composer:reply", message) },
-    !hidden && !isThread(channel) && !isDm(channel) && may(channel, Permission.THREADS) && { label: t("createThread"), icon: "thread", act: () => createThread(message) },
+    !hidden &&
+      !isThread(channel) &&
+      !isDm(channel) &&
+      may(channel, Permission.THREADS) && {
+        label: t("createThread"),
+        icon: "thread",
+        act: () => createThread(message),
+      },
     message.content && { label: t("copyText"), icon: "copy", act: () => copy(message.content) },
     { label: t("copyId"), icon: "copy", act: () => copy(message.id) },
     hidden && { label: t("dismissMessage"), icon: "close", act: () => dismiss(id) },
     !hidden && mayDelete(message, channel) && "line",
-    !hidden && mayDelete(message, channel) && { label: t("deleteMessage"), icon: "trash", grave: true, act: () => remove(message) },
+    !hidden &&
+      mayDelete(message, channel) && {
+        label: t("deleteMessage"),
+        icon: "trash",
+        grave: true,
+        act: () => remove(message),
+      },
   ]);
 }
 
-const mayDelete = (message, channel) => message.author.id === state.me.id || (!isDm(channel) && may(channel, Permission.MANAGE_MESSAGES));
+const mayDelete = (message, channel) =>
+  message.author.id === state.me.id || (!isDm(channel) && may(channel, Permission.MANAGE_MESSAGES));
 
 async function remove(message) {
-  await deleteMessage(state.me.id, message.channel_id, message.id).catch((error) => emit("notice", { text: error.message, kind: "problem" }));
+  await deleteMessage(state.me.id, message.channel_id, message.id).catch((error) =>
+    emit("notice", { text: error.message, kind: "problem" }),
+  );
 }
 
 function userMenu(anchor, id) {
@@ -116,7 +164,11 @@ function userMenu(anchor, id) {
   openMenu(anchor, nameOf(user), [
     ...commands.map((command) => ({ label: localName(command), icon: "app", act: () => sendMenuCommand(command, id) })),
     commands.length ? "line" : null,
-    id !== state.me.id && { label: t("sendDm", { name: nameOf(user) }), picture: avatar(user, "tiny"), act: () => openDm(id) },
+    id !== state.me.id && {
+      label: t("sendDm", { name: nameOf(user) }),
+      picture: avatar(user, "tiny"),
+      act: () => openDm(id),
+    },
     { label: t("copyUserId"), icon: "copy", act: () => copy(id) },
   ]);
 }
@@ -126,7 +178,13 @@ async function createThread(message) {
   const name = await askLine(t("createThread"), t("threadName"), { value: words });
   if (!name) return;
   try {
-    const thread = await postChannel({ as: state.me.id, name, type: ChannelType.THREAD, parent_id: message.channel_id, message_id: message.id });
+    const thread = await postChannel({
+      as: state.me.id,
+      name,
+      type: ChannelType.THREAD,
+      parent_id: message.channel_id,
+      message_id: message.id,
+    });
     state.channels.set(thread.id, { ...state.channels.get(thread.id), ...thread });
     emit("channels");
     await openChannel(thread.id);

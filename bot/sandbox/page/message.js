@@ -10,7 +10,7 @@ import { renderAttachments, renderEmbeds } from "./media.js";
 import { renderComponents } from "./components.js";
 import { fullDate, languageOf, stampOf, timeOf } from "./format.js";
 
-const LIVE_MS = 2600;  // an edit this recent means that the author is still writing
+const LIVE_MS = 2600; // an edit this recent means that the author is still writing
 const REPLY_TYPE = 19;
 const THREAD_CREATED_TYPE = 18;
 const JOIN_TYPE = 7;
@@ -18,13 +18,15 @@ const COMMAND_TYPE = 20;
 const MENU_TYPE = 23;
 
 /** @param {object} message @returns {boolean} */
-export const isEphemeral = (message) => Boolean(message.ephemeral_for) || Boolean((message.flags ?? 0) & MessageFlag.EPHEMERAL);
+export const isEphemeral = (message) =>
+  Boolean(message.ephemeral_for) || Boolean((message.flags ?? 0) & MessageFlag.EPHEMERAL);
 
 /** @param {object} message @returns {boolean} the bot deferred and has not answered yet */
 export const isThinking = (message) => Boolean((message.flags ?? 0) & MessageFlag.LOADING);
 
 /** @param {object} message @returns {object} who wrote it, as the page knows them now */
-export const authorOf = (message) => (message.webhook_id && !message.author?.bot ? message.author : state.users.get(message.author.id) ?? message.author);
+export const authorOf = (message) =>
+  message.webhook_id && !message.author?.bot ? message.author : (state.users.get(message.author.id) ?? message.author);
 
 /** @param {object} message @returns {boolean} whether a line above names a reply or a command */
 export const hasContext = (message) => Boolean(commandOf(message)) || message.type === REPLY_TYPE;
@@ -54,8 +56,17 @@ export function renderMessage(message, { compact }) {
 }
 
 function toolButton(name, label) {
-  return el("button.icon-button.small", { type: "button", tabindex: -1, data: { tool: name }, title: label,
-    aria: { label, haspopup: name === "dots" ? "menu" : null } }, icon(name));
+  return el(
+    "button.icon-button.small",
+    {
+      type: "button",
+      tabindex: -1,
+      data: { tool: name },
+      title: label,
+      aria: { label, haspopup: name === "dots" ? "menu" : null },
+    },
+    icon(name),
+  );
 }
 
 /** Brings an article up to date; what did not change is not touched. */
@@ -72,12 +83,39 @@ export function updateMessage(node, message, { compact, edited = false }) {
   const name = nameOf(author);
   node.setAttribute("aria-label", `${name}, ${stampOf(date)}`);
 
-  part(node, "context", [commandOf(message)?.name, message.referenced_message?.id, message.referenced_message?.content, message.type, message.referenced_message === null], () => contextOf(message));
-  part(node, "gutter", [compact, author.id, name], () => (compact ? el("time.gutter-time", { datetime: message.timestamp, title: fullDate(date) }, timeOf(date))
-    : el("button.avatar-button", { type: "button", tabindex: -1, data: { user: author.id }, aria: { hidden: true } }, avatar(author))));
-  part(node, "head", [compact, author.id, name, author.bot], () => (compact ? null : [nameButton(author), author.bot ? botTag() : null,
-    el("time.stamp", { datetime: message.timestamp, title: fullDate(date) }, stampOf(date))]));
-  part(node, "attachments", [message.attachments, message.embeds, message.components], () => renderAttachments(message));
+  part(
+    node,
+    "context",
+    [
+      commandOf(message)?.name,
+      message.referenced_message?.id,
+      message.referenced_message?.content,
+      message.type,
+      message.referenced_message === null,
+    ],
+    () => contextOf(message),
+  );
+  part(node, "gutter", [compact, author.id, name], () =>
+    compact
+      ? el("time.gutter-time", { datetime: message.timestamp, title: fullDate(date) }, timeOf(date))
+      : el(
+          "button.avatar-button",
+          { type: "button", tabindex: -1, data: { user: author.id }, aria: { hidden: true } },
+          avatar(author),
+        ),
+  );
+  part(node, "head", [compact, author.id, name, author.bot], () =>
+    compact
+      ? null
+      : [
+          nameButton(author),
+          author.bot ? botTag() : null,
+          el("time.stamp", { datetime: message.timestamp, title: fullDate(date) }, stampOf(date)),
+        ],
+  );
+  part(node, "attachments", [message.attachments, message.embeds, message.components], () =>
+    renderAttachments(message),
+  );
   part(node, "embeds", [message.embeds], () => renderEmbeds(message));
   part(node, "components", [message.components, message.attachments], () => renderComponents(message));
   part(node, "foot", [isEphemeral(message)], () => (isEphemeral(message) ? footOf() : null));
@@ -99,7 +137,14 @@ function drawContent(node) {
   const name = nameOf(authorOf(message));
   const slot = node.querySelector(":scope > .m-content");
   const live = node.classList.contains("live");
-  const signature = JSON.stringify([message.html, message.content, message.flags, message.edited_timestamp, live, message.type]);
+  const signature = JSON.stringify([
+    message.html,
+    message.content,
+    message.flags,
+    message.edited_timestamp,
+    live,
+    message.type,
+  ]);
   if (node.seen.content === signature) return;
   node.seen.content = signature;
   if (isThinking(message)) {
@@ -137,20 +182,43 @@ function contextOf(message) {
   const command = commandOf(message);
   if (command) {
     const user = state.users.get(command.user?.id) ?? command.user;
-    return el("div.context", {}, el("span.elbow"), user ? avatar(user, "tiny") : null, user ? nameButton(user, "context-name") : null,
-      el("span", {}, t("used")), el("span.command-name", {}, `${command.menu ? "" : "/"}${command.name}`));
+    return el(
+      "div.context",
+      {},
+      el("span.elbow"),
+      user ? avatar(user, "tiny") : null,
+      user ? nameButton(user, "context-name") : null,
+      el("span", {}, t("used")),
+      el("span.command-name", {}, `${command.menu ? "" : "/"}${command.name}`),
+    );
   }
   if (message.type !== REPLY_TYPE) return null;
   const original = message.referenced_message ?? messageOf(message.channel_id, message.message_reference?.message_id);
   if (!original) return el("div.context.gone", {}, el("span.elbow"), icon("reply"), el("em", {}, t("replyGone")));
   const author = authorOf(original);
-  return el("div.context", {}, el("span.elbow"), avatar(author, "tiny"), nameButton(author, "context-name"),
-    el("button.context-text", { type: "button", data: { jump: original.id } }, wordsOf(original.html ?? "") || t("attachmentOnly")));
+  return el(
+    "div.context",
+    {},
+    el("span.elbow"),
+    avatar(author, "tiny"),
+    nameButton(author, "context-name"),
+    el(
+      "button.context-text",
+      { type: "button", data: { jump: original.id } },
+      wordsOf(original.html ?? "") || t("attachmentOnly"),
+    ),
+  );
 }
 
 function footOf() {
-  return el("div.only-you", {}, icon("eye"), el("span", {}, t("onlyYou")), el("span", { aria: { hidden: true } }, "·"),
-    el("button.link", { type: "button", data: { tool: "dismiss" } }, t("dismissMessage")));
+  return el(
+    "div.only-you",
+    {},
+    icon("eye"),
+    el("span", {}, t("onlyYou")),
+    el("span", { aria: { hidden: true } }, "·"),
+    el("button.link", { type: "button", data: { tool: "dismiss" } }, t("dismissMessage")),
+  );
 }
 
 function markLive(node, message) {
@@ -167,7 +235,14 @@ function markLive(node, message) {
 /** @returns {HTMLElement} three drops of ink */
 export const inkDots = () => el("span.ink-dots", { aria: { hidden: true } }, el("i"), el("i"), el("i"));
 
-const mentionsMe = (message) => Boolean(state.me && message.author.id !== state.me.id &&
-  (message.mention_everyone || message.mentions?.some((user) => user.id === state.me.id)));
+const mentionsMe = (message) =>
+  Boolean(
+    state.me &&
+    message.author.id !== state.me.id &&
+    (message.mention_everyone || message.mentions?.some((user) => user.id === state.me.id)),
+  );
 
-const isOnlyEmoji = (text) => text.length > 0 && text.length <= 27 && /^(\p{Emoji_Presentation}|\p{Extended_Pictographic}|\u200d|\ufe0f|\s)+$/u.test(text);
+const isOnlyEmoji = (text) =>
+  text.length > 0 &&
+  text.length <= 27 &&
+  /^(\p{Emoji_Presentation}|\p{Extended_Pictographic}|\u200d|\ufe0f|\s)+$/u.test(text);

@@ -12,12 +12,12 @@ import { wordsOf } from "./markup.js";
 import { dayOf, sameDay, languageOf } from "./format.js";
 import { titleOf } from "./sidebar.js";
 
-const GROUP_MS = 7 * 60_000;  // messages of one author within so long stand under one head
+const GROUP_MS = 7 * 60_000; // messages of one author within so long stand under one head
 const OLDER_AT_PX = 300;
 const DISMISSED = "inkwell.dismissed";
 const MOST_DISMISSED = 200;
 
-const nodes = new Map();  // message id -> article
+const nodes = new Map(); // message id -> article
 const dismissed = new Set(readDismissed());
 let follow = null;
 let pill = null;
@@ -32,9 +32,13 @@ export function mountMessages() {
   pill = el("button.pill", { type: "button", hidden: true, on: { click: () => follow.toBottom(true) } });
   $("#main").insertBefore(el("div.pill-place", {}, pill), $("#composer"));
   follow.onMove(drawPill);
-  scroller.addEventListener("scroll", () => {
-    if (scroller.scrollTop < OLDER_AT_PX) older();
-  }, { passive: true });
+  scroller.addEventListener(
+    "scroll",
+    () => {
+      if (scroller.scrollTop < OLDER_AT_PX) older();
+    },
+    { passive: true },
+  );
   list.addEventListener("keydown", roam);
   list.addEventListener("settled", (event) => announceSettled(event.target.dataset.id));
 
@@ -60,10 +64,12 @@ export function mountMessages() {
     drawPill();
     announce(message);
   });
-  on("message:update", (message) => follow.steady(() => {
-    const node = nodes.get(message.id);
-    if (node) updateMessage(node, message, { compact: node.classList.contains("compact"), edited: true });
-  }));
+  on("message:update", (message) =>
+    follow.steady(() => {
+      const node = nodes.get(message.id);
+      if (node) updateMessage(node, message, { compact: node.classList.contains("compact"), edited: true });
+    }),
+  );
   on("message:delete", () => follow.steady(rebuild));
   on("commands", () => follow.steady(rebuild));
   document.addEventListener("visibilitychange", () => document.hidden || readCurrent());
@@ -97,7 +103,7 @@ function rebuild() {
   for (const id of [...nodes.keys()]) if (!seen.has(id)) nodes.delete(id);
   arrange(list, wanted);
   [...list.querySelectorAll(":scope > .message")].forEach((node, index, all) => {
-    node.tabIndex = index === all.length - 1 ? 0 : -1;  // Tab reaches the newest message, arrows go on from there
+    node.tabIndex = index === all.length - 1 ? 0 : -1; // Tab reaches the newest message, arrows go on from there
   });
 }
 
@@ -116,8 +122,14 @@ function arrange(list, wanted) {
 const twin = (child, wanted) => child.dataset.line && wanted.some((node) => node.dataset.line === child.dataset.line);
 
 function continues(previous, message) {
-  return Boolean(previous) && authorOf(previous).id === authorOf(message).id && !hasContext(message) && message.type !== 18
-    && isEphemeral(previous) === isEphemeral(message) && new Date(message.timestamp) - new Date(previous.timestamp) < GROUP_MS;
+  return (
+    Boolean(previous) &&
+    authorOf(previous).id === authorOf(message).id &&
+    !hasContext(message) &&
+    message.type !== 18 &&
+    isEphemeral(previous) === isEphemeral(message) &&
+    new Date(message.timestamp) - new Date(previous.timestamp) < GROUP_MS
+  );
 }
 
 function dayLine(date, id) {
@@ -126,18 +138,30 @@ function dayLine(date, id) {
 
 function intro(channel) {
   const name = titleOf(channel);
-  const [title, note] = isDm(channel) ? ["welcomeDm", "beginDm"] : isThread(channel) ? ["welcomeThread", "beginThread"] : ["welcomeChannel", "beginChannel"];
+  const [title, note] = isDm(channel)
+    ? ["welcomeDm", "beginDm"]
+    : isThread(channel)
+      ? ["welcomeThread", "beginThread"]
+      : ["welcomeChannel", "beginChannel"];
   const commands = may(channel, Permission.COMMANDS) ? exampleCommand() : null;
-  return el("div.intro", { data: { line: `intro-${channel.id}-${commands ?? ""}` } },
-    el("img.intro-mark", { src: "page/inkwell.svg", alt: "" }), el("h2", {}, t(title, { name })),
+  return el(
+    "div.intro",
+    { data: { line: `intro-${channel.id}-${commands ?? ""}` } },
+    el("img.intro-mark", { src: "page/inkwell.svg", alt: "" }),
+    el("h2", {}, t(title, { name })),
     el("img.flourish", { src: "page/flourish.svg", alt: "" }),
     el("p", {}, t(note)),
-    commands ? el("p.begin", {}, beginHint(commands)) : null);
+    commands ? el("p.begin", {}, beginHint(commands)) : null,
+  );
 }
 
 function beginHint(command) {
   const [before, after] = t("beginHint", { command: "\u0000" }).split("\u0000");
-  return [before, el("button.command-chip", { type: "button", on: { click: () => emit("composer:insert", command) } }, command), after];
+  return [
+    before,
+    el("button.command-chip", { type: "button", on: { click: () => emit("composer:insert", command) } }, command),
+    after,
+  ];
 }
 
 function exampleCommand() {
@@ -147,7 +171,11 @@ function exampleCommand() {
 }
 
 function skeleton() {
-  return el("div.skeleton", { aria: { hidden: true } }, [60, 82, 46, 74, 58].map((_, index) => el("div.bone", { class: `bone-${index}` }, el("i"), el("b"), el("b"))));
+  return el(
+    "div.skeleton",
+    { aria: { hidden: true } },
+    [60, 82, 46, 74, 58].map((_, index) => el("div.bone", { class: `bone-${index}` }, el("i"), el("b"), el("b"))),
+  );
 }
 
 async function older() {
@@ -186,7 +214,7 @@ export function jumpTo(id) {
   if (!node) return;
   node.scrollIntoView({ block: "center" });
   node.classList.remove("lit");
-  void node.offsetWidth;  // restarts the animation
+  void node.offsetWidth; // restarts the animation
   node.classList.add("lit");
   node.focus({ preventScroll: true });
 }
@@ -228,4 +256,3 @@ function say(message) {
   place.append(line);
   while (place.children.length > 5) place.firstElementChild.remove();
 }
-

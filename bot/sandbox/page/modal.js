@@ -20,12 +20,26 @@ export function openModal(modal) {
   const files = [];
   const fields = modal.components.map((component) => fieldOf(component, files));
   const problem = el("p.form-problem", { role: "alert", hidden: true });
-  const submit = el("button.button.primary", { type: "submit" }, el("span.button-face", {}, t("submit")), el("span.spinner", { aria: { hidden: true } }));
+  const submit = el(
+    "button.button.primary",
+    { type: "submit" },
+    el("span.button-face", {}, t("submit")),
+    el("span.spinner", { aria: { hidden: true } }),
+  );
   const { dialog, form } = dialogOf(modal.title, [
-    el("div.form-fields", {}, fields.map((field) => field.node)),
+    el(
+      "div.form-fields",
+      {},
+      fields.map((field) => field.node),
+    ),
     problem,
     el("p.form-note", {}, icon("info"), t("modalNote", { name: botName() })),
-    el("div.form-buttons", {}, el("button.button.secondary", { type: "button", on: { click: () => dialog.close() } }, t("cancel")), submit),
+    el(
+      "div.form-buttons",
+      {},
+      el("button.button.secondary", { type: "button", on: { click: () => dialog.close() } }, t("cancel")),
+      submit,
+    ),
   ]);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -47,8 +61,12 @@ export function openModal(modal) {
       channel_id: modal.channel_id,
       files: files.map(({ file }) => file),
       data: {
-        id: modal.id, custom_id: modal.custom_id, components,
-        ...(files.length ? { attachments: files.map(({ file }, index) => ({ id: String(index), filename: file.name })) } : {}),
+        id: modal.id,
+        custom_id: modal.custom_id,
+        components,
+        ...(files.length
+          ? { attachments: files.map(({ file }, index) => ({ id: String(index), filename: file.name })) }
+          : {}),
       },
     });
     submit.removeAttribute("aria-busy");
@@ -68,10 +86,21 @@ export function openModal(modal) {
  */
 function dialogOf(title, body) {
   const heading = freshId("dialog");
-  const form = el("form.form", { novalidate: true },
-    el("header.form-head", {}, el("h2", { id: heading }, title),
-      el("button.icon-button", { type: "button", title: t("close"), aria: { label: t("close") }, on: { click: () => dialog.close() } }, icon("close"))),
-    body);
+  const form = el(
+    "form.form",
+    { novalidate: true },
+    el(
+      "header.form-head",
+      {},
+      el("h2", { id: heading }, title),
+      el(
+        "button.icon-button",
+        { type: "button", title: t("close"), aria: { label: t("close") }, on: { click: () => dialog.close() } },
+        icon("close"),
+      ),
+    ),
+    body,
+  );
   const dialog = el("dialog.dialog", { aria: { labelledby: heading } }, form);
   const before = document.activeElement;
   dialog.addEventListener("close", () => {
@@ -91,15 +120,33 @@ function fieldOf(component, files) {
   const inner = row ? component.components[0] : component.component;
   const label = (row ? inner.label : component.label) ?? "";
   const required = inner.required ?? inner.type !== Kind.CHECKBOX;
-  const build = FIELDS[inner.type] ?? (inner.options && inner.type === Kind.RADIO_GROUP ? FIELDS[Kind.RADIO_GROUP] : selectField);
+  const build =
+    FIELDS[inner.type] ?? (inner.options && inner.type === Kind.RADIO_GROUP ? FIELDS[Kind.RADIO_GROUP] : selectField);
   const ids = { field: freshId("field"), label: freshId("label"), note: freshId("note") };
   const field = build(inner, { label, required, ids, files });
-  const node = el("div.field", {},
-    el("label.field-label", { for: ids.field, id: ids.label }, label,
-      el("span.field-need", { class: required ? "required" : "" }, required ? el("span", { title: t("required"), aria: { label: t("required") } }, "*") : `(${t("optional")})`)),
-    component.description ? el("p.field-note", { id: ids.note }, component.description) : null, field.node);
+  const node = el(
+    "div.field",
+    {},
+    el(
+      "label.field-label",
+      { for: ids.field, id: ids.label },
+      label,
+      el(
+        "span.field-need",
+        { class: required ? "required" : "" },
+        required ? el("span", { title: t("required"), aria: { label: t("required") } }, "*") : `(${t("optional")})`,
+      ),
+    ),
+    component.description ? el("p.field-note", { id: ids.note }, component.description) : null,
+    field.node,
+  );
   const submitted = () => {
-    const value = { type: inner.type, custom_id: inner.custom_id, ...(inner.id === undefined ? {} : { id: inner.id }), ...field.value() };
+    const value = {
+      type: inner.type,
+      custom_id: inner.custom_id,
+      ...(inner.id === undefined ? {} : { id: inner.id }),
+      ...field.value(),
+    };
     const outer = { type: component.type, ...(component.id === undefined ? {} : { id: component.id }) };
     return row ? { ...outer, components: [value] } : { ...outer, component: value };
   };
@@ -112,8 +159,15 @@ const FIELDS = {
     const most = component.max_length ?? 4000;
     const least = component.min_length ?? 0;
     const input = el(long ? "textarea.input" : "input.input", {
-      id: ids.field, type: long ? null : "text", rows: long ? 5 : null, placeholder: component.placeholder ?? null, value: component.value ?? "",
-      maxlength: most, required, autocomplete: "off", aria: { describedby: `${ids.note} ${ids.field}-count` },
+      id: ids.field,
+      type: long ? null : "text",
+      rows: long ? 5 : null,
+      placeholder: component.placeholder ?? null,
+      value: component.value ?? "",
+      maxlength: most,
+      required,
+      autocomplete: "off",
+      aria: { describedby: `${ids.note} ${ids.field}-count` },
     });
     const count = el("span.field-count", { id: `${ids.field}-count` });
     const draw = () => {
@@ -131,9 +185,14 @@ const FIELDS = {
       focus: () => input.focus(),
       check() {
         const length = input.value.length;
-        const sentence = required && !input.value.trim() ? t("fieldRequired", { name: label })
-          : length && length < least ? t("fieldShort", { name: label, min: least, count: length })
-            : length > most ? t("fieldLong", { name: label, max: most, count: length }) : null;
+        const sentence =
+          required && !input.value.trim()
+            ? t("fieldRequired", { name: label })
+            : length && length < least
+              ? t("fieldShort", { name: label, min: least, count: length })
+              : length > most
+                ? t("fieldLong", { name: label, max: most, count: length })
+                : null;
         if (sentence) input.setAttribute("aria-invalid", "true");
         return sentence;
       },
@@ -145,7 +204,8 @@ const FIELDS = {
     return {
       node: input,
       focus: () => input.focus(),
-      check: () => (required && input.files.length < (component.min_values ?? 1) ? t("needFile", { name: label }) : null),
+      check: () =>
+        required && input.files.length < (component.min_values ?? 1) ? t("needFile", { name: label }) : null,
       value: () => ({
         values: [...input.files].slice(0, component.max_values ?? 1).map((file) => String(files.push({ file }) - 1)),
       }),
@@ -160,14 +220,28 @@ const FIELDS = {
 };
 
 function optionGroup(type, component, { label, required, ids }) {
-  const inputs = component.options.map((option) => el("input", { type, name: ids.field, value: option.value, checked: Boolean(option.default) }));
-  const node = el("div.option-group", { role: type === "radio" ? "radiogroup" : "group", aria: { labelledby: ids.label } }, component.options.map((option, index) =>
-    el("label.option-line", {}, inputs[index], el("span", {}, option.label), option.description ? el("small", {}, option.description) : null)));
+  const inputs = component.options.map((option) =>
+    el("input", { type, name: ids.field, value: option.value, checked: Boolean(option.default) }),
+  );
+  const node = el(
+    "div.option-group",
+    { role: type === "radio" ? "radiogroup" : "group", aria: { labelledby: ids.label } },
+    component.options.map((option, index) =>
+      el(
+        "label.option-line",
+        {},
+        inputs[index],
+        el("span", {}, option.label),
+        option.description ? el("small", {}, option.description) : null,
+      ),
+    ),
+  );
   const chosen = () => inputs.filter((input) => input.checked).map((input) => input.value);
   return {
     node,
     focus: () => inputs[0]?.focus(),
-    check: () => (required && chosen().length < Math.max(1, component.min_values ?? 1) ? t("fieldRequired", { name: label }) : null),
+    check: () =>
+      required && chosen().length < Math.max(1, component.min_values ?? 1) ? t("fieldRequired", { name: label }) : null,
     value: () => (type === "radio" ? { value: chosen()[0] ?? null } : { values: chosen() }),
   };
 }
@@ -178,7 +252,10 @@ function selectField(component, { label, required, ids }) {
   return {
     node: control.node,
     focus: () => control.button.focus(),
-    check: () => (required && control.values().length < Math.max(1, component.min_values ?? 1) ? t("fieldRequired", { name: label }) : null),
+    check: () =>
+      required && control.values().length < Math.max(1, component.min_values ?? 1)
+        ? t("fieldRequired", { name: label })
+        : null,
     value: () => ({ values: control.values() }),
   };
 }
@@ -195,8 +272,12 @@ export function askLine(title, label, { value = "", most = 100 } = {}) {
     const input = el("input.input", { id: freshId("ask"), type: "text", value, maxlength: most, autocomplete: "off" });
     const { dialog, form } = dialogOf(title, [
       el("div.form-fields", {}, el("div.field", {}, el("label.field-label", { for: input.id }, label), input)),
-      el("div.form-buttons", {}, el("button.button.secondary", { type: "button", on: { click: () => dialog.close() } }, t("cancel")),
-        el("button.button.primary", { type: "submit" }, title)),
+      el(
+        "div.form-buttons",
+        {},
+        el("button.button.secondary", { type: "button", on: { click: () => dialog.close() } }, t("cancel")),
+        el("button.button.primary", { type: "submit" }, title),
+      ),
     ]);
     let line = null;
     form.addEventListener("submit", (event) => {
@@ -209,4 +290,3 @@ export function askLine(title, label, { value = "", most = 100 } = {}) {
     input.select();
   });
 }
-

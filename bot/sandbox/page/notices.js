@@ -8,15 +8,31 @@ import { botName } from "./people.js";
 
 const HINT = "inkwell.hint";
 const NOTICE_MS = 4500;
-const PATIENCE_MS = 600;  // a connection this quick is not worth a word
+const PATIENCE_MS = 600; // a connection this quick is not worth a word
 
 /** Draws the bars above the page and listens for notices. */
 export function mountNotices() {
-  const hint = el("div.banner.hint", {}, icon("pen"), el("span", {}, t("hint")),
-    el("button.icon-button.small", { type: "button", title: t("dismissHint"), aria: { label: t("dismissHint") }, on: { click: () => {
-      hint.remove();
-      store(HINT, "seen");
-    } } }, icon("close")));
+  const hint = el(
+    "div.banner.hint",
+    {},
+    icon("pen"),
+    el("span", {}, t("hint")),
+    el(
+      "button.icon-button.small",
+      {
+        type: "button",
+        title: t("dismissHint"),
+        aria: { label: t("dismissHint") },
+        on: {
+          click: () => {
+            hint.remove();
+            store(HINT, "seen");
+          },
+        },
+      },
+      icon("close"),
+    ),
+  );
   const connection = el("div.banner.warning", { role: "status", hidden: true });
   const bot = el("div.banner.quiet", { role: "status", hidden: true });
   const failure = el("div.banner.danger", { role: "alert", hidden: true });
@@ -33,7 +49,11 @@ export function mountNotices() {
       if (was === "lost") notice({ text: t("reconnected") });
     } else {
       timer = setTimeout(() => {
-        fill(connection, el("span.spinner.still", { aria: { hidden: true } }), el("span", {}, t(now === "lost" ? "reconnecting" : "connecting")));
+        fill(
+          connection,
+          el("span.spinner.still", { aria: { hidden: true } }),
+          el("span", {}, t(now === "lost" ? "reconnecting" : "connecting")),
+        );
         connection.hidden = false;
       }, PATIENCE_MS);
     }
@@ -46,8 +66,12 @@ export function mountNotices() {
   on("bot", drawBot);
   on("world", drawBot);
   on("failure", (error) => {
-    fill(failure, icon("warning"), el("span", {}, t("loadFailed", { reason: error.message })),
-      el("button.link", { type: "button", on: { click: () => location.reload() } }, t("tryAgain")));
+    fill(
+      failure,
+      icon("warning"),
+      el("span", {}, t("loadFailed", { reason: error.message })),
+      el("button.link", { type: "button", on: { click: () => location.reload() } }, t("tryAgain")),
+    );
     failure.hidden = false;
   });
   on("notice", notice);

@@ -29,10 +29,28 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
   const fields = entry.options.filter((option) => option.required).map((option) => makeField(option));
   const hidden = () => entry.options.filter((option) => !fields.some((field) => field.option === option));
   const more = el("div.more-options");
-  const chip = el("button.command-chip.entered", { type: "button", title: t("leaveCommand"), aria: { label: `/${entry.title}. ${t("leaveCommand")}` }, on: { click: () => leave("") } }, `/${entry.title}`, icon("close"));
-  const fieldRow = el("div.option-fields", {}, fields.map((field) => field.node));
+  const chip = el(
+    "button.command-chip.entered",
+    {
+      type: "button",
+      title: t("leaveCommand"),
+      aria: { label: `/${entry.title}. ${t("leaveCommand")}` },
+      on: { click: () => leave("") },
+    },
+    `/${entry.title}`,
+    icon("close"),
+  );
+  const fieldRow = el(
+    "div.option-fields",
+    {},
+    fields.map((field) => field.node),
+  );
   const row = el("div.option-row", { role: "group", aria: { label: `/${entry.title}` } }, chip, fieldRow, more);
-  const sink = el("button.command-sink.sr-only", { type: "button", on: { click: submit, focus: () => explain(null) } }, t("pressEnter"));
+  const sink = el(
+    "button.command-sink.sr-only",
+    { type: "button", on: { click: submit, focus: () => explain(null) } },
+    t("pressEnter"),
+  );
   if (!entry.options.length) row.append(sink);
   drawMore();
   row.addEventListener("keydown", keys);
@@ -40,7 +58,22 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
 
   function drawMore() {
     const left = hidden();
-    fill(more, left.map((option) => el("button.option-add", { type: "button", title: localDescription(option), data: { option: option.name }, on: { click: () => reveal(option) } }, icon("plus"), localName(option))));
+    fill(
+      more,
+      left.map((option) =>
+        el(
+          "button.option-add",
+          {
+            type: "button",
+            title: localDescription(option),
+            data: { option: option.name },
+            on: { click: () => reveal(option) },
+          },
+          icon("plus"),
+          localName(option),
+        ),
+      ),
+    );
   }
 
   function reveal(option) {
@@ -70,8 +103,17 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
       field.input.dispatchEvent(new Event("input"));
     };
     if (isFile) {
-      const chooser = el("input.sr-only", { type: "file", tabindex: -1, aria: { hidden: true }, on: { change: () => field.take(chooser.files[0]) } });
-      field.input = el("button.option-input.file-button", { type: "button", id, on: { click: () => chooser.click() } }, t("chooseFile"));
+      const chooser = el("input.sr-only", {
+        type: "file",
+        tabindex: -1,
+        aria: { hidden: true },
+        on: { change: () => field.take(chooser.files[0]) },
+      });
+      field.input = el(
+        "button.option-input.file-button",
+        { type: "button", id, on: { click: () => chooser.click() } },
+        t("chooseFile"),
+      );
       field.take = (file) => {
         const wrong = file && fileProblem(file);
         if (!file || wrong) {
@@ -84,8 +126,14 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
       };
       field.input.append(chooser);
     } else {
-      field.input = el("textarea.option-input", { id, rows: 1, autocomplete: "off", spellcheck: option.type === OptionType.STRING, role: "combobox",
-        aria: { expanded: "false", autocomplete: "list", required: Boolean(option.required), haspopup: "listbox" } });
+      field.input = el("textarea.option-input", {
+        id,
+        rows: 1,
+        autocomplete: "off",
+        spellcheck: option.type === OptionType.STRING,
+        role: "combobox",
+        aria: { expanded: "false", autocomplete: "list", required: Boolean(option.required), haspopup: "listbox" },
+      });
       field.input.addEventListener("input", () => {
         clear(field);
         if (document.activeElement === field.input) suggest(field);
@@ -96,7 +144,12 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
       if (field.input.select) field.input.select();
     };
     field.input.addEventListener("focus", () => explain(field));
-    field.node = el("div.option-field", { class: `${option.required ? "required" : "optional"} ${isFile ? "of-file" : ""}` }, el("label", { for: id }, name), field.input);
+    field.node = el(
+      "div.option-field",
+      { class: `${option.required ? "required" : "optional"} ${isFile ? "of-file" : ""}` },
+      el("label", { for: id }, name),
+      field.input,
+    );
     return field;
   }
 
@@ -108,8 +161,12 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
       return;
     }
     const { option } = field;
-    fill(panelHead, el("strong", {}, localName(option)), el("span", {}, localDescription(option)),
-      el("span.panel-type", {}, `${typeNote(option)} · ${t(option.required ? "required" : "optional")}`));
+    fill(
+      panelHead,
+      el("strong", {}, localName(option)),
+      el("span", {}, localDescription(option)),
+      el("span.panel-type", {}, `${typeNote(option)} · ${t(option.required ? "required" : "optional")}`),
+    );
     suggest(field);
   }
 
@@ -131,11 +188,18 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
 
   const lookUp = debounce(async (field) => {
     const asked = field.input.value;
-    const values = fields.filter((other) => other !== field && other.input.value).flatMap((other) => {
-      const { value } = valueOf(other.option, entered(other));
-      return value === undefined || value instanceof File ? [] : [{ name: other.option.name, type: other.option.type, value }];
-    });
-    const data = dataOf(entry, [...values, { name: field.option.name, type: field.option.type, value: asked, focused: true }]);
+    const values = fields
+      .filter((other) => other !== field && other.input.value)
+      .flatMap((other) => {
+        const { value } = valueOf(other.option, entered(other));
+        return value === undefined || value instanceof File
+          ? []
+          : [{ name: other.option.name, type: other.option.type, value }];
+      });
+    const data = dataOf(entry, [
+      ...values,
+      { name: field.option.name, type: field.option.type, value: asked, focused: true },
+    ]);
     const result = await interact({ type: InteractionType.AUTOCOMPLETE, data });
     if (field.input.value !== asked || document.activeElement !== field.input) return;
     if (result.choices) offer(field, listedChoices(result.choices), t("noMatches"));
@@ -143,14 +207,18 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
   }, AUTOCOMPLETE_PAUSE_MS);
 
   function offer(field, choices, empty) {
-    field.list = listbox({ label: localName(field.option), draw: drawChoice, pick: (choice) => {
-      field.picked = choice;
-      field.input.value = choice.name;
-      clear(field);
-      const next = fields[fields.indexOf(field) + 1];
-      if (next) next.focus();
-      else suggest(field);
-    } });
+    field.list = listbox({
+      label: localName(field.option),
+      draw: drawChoice,
+      pick: (choice) => {
+        field.picked = choice;
+        field.input.value = choice.name;
+        clear(field);
+        const next = fields[fields.indexOf(field) + 1];
+        if (next) next.focus();
+        else suggest(field);
+      },
+    });
     field.list.serve(field.input);
     // Free text may be meant as typed: only lists that must be picked from start with an active entry.
     const must = !field.option.autocomplete;
@@ -159,7 +227,7 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
   }
 
   function keys(event) {
-    if (event.isComposing || event.keyCode === 229) return;  // an input method is still at work
+    if (event.isComposing || event.keyCode === 229) return; // an input method is still at work
     const field = fields.find((candidate) => candidate.input === event.target);
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (event.key === "Escape") {
@@ -172,7 +240,13 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
       event.preventDefault();
       if (field.list?.active() && field.picked?.name !== field.input.value) field.list.pickActive();
       else submit();
-    } else if (field && event.key === "Tab" && !event.shiftKey && field.list?.active() && field.picked?.name !== field.input.value) {
+    } else if (
+      field &&
+      event.key === "Tab" &&
+      !event.shiftKey &&
+      field.list?.active() &&
+      field.picked?.name !== field.input.value
+    ) {
       event.preventDefault();
       field.list.pickActive();
     } else if (event.key === "Backspace" && (!field || (!field.input.value && !field.file))) {
@@ -218,8 +292,12 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
   }
 
   return {
-    row, panel, problem, submit,
-    focus: () => (fields[0] ?? (entry.options.length ? { focus: () => more.querySelector("button").focus() } : sink)).focus(),
+    row,
+    panel,
+    problem,
+    submit,
+    focus: () =>
+      (fields[0] ?? (entry.options.length ? { focus: () => more.querySelector("button").focus() } : sink)).focus(),
     takeFile(file) {
       let field = fields.find((candidate) => candidate.option.type === OptionType.ATTACHMENT && !candidate.file);
       const option = hidden().find((candidate) => candidate.type === OptionType.ATTACHMENT);

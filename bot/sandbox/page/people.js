@@ -39,10 +39,18 @@ export const cssColor = (color) => (color ? `#${color.toString(16).padStart(6, "
  */
 export function avatar(user, size = "") {
   if (user?.bot) {
-    return el("span.avatar.mark", { class: size, aria: { hidden: true } }, el("img", { src: "page/inkwell.svg", alt: "" }));
+    return el(
+      "span.avatar.mark",
+      { class: size, aria: { hidden: true } },
+      el("img", { src: "page/inkwell.svg", alt: "" }),
+    );
   }
   const name = nameOf(user);
-  return el("span.avatar", { class: `${size} hue-${hueOf(user?.id ?? name)}`, aria: { hidden: true } }, initials(name));
+  return el(
+    "span.avatar",
+    { class: `${size} hue-${hueOf(user?.username ?? name)}`, aria: { hidden: true } },
+    initials(name),
+  );
 }
 
 function hueOf(text) {
@@ -52,10 +60,14 @@ function hueOf(text) {
 }
 
 function initials(name) {
-  const words = name.trim().split(/[\s\-_.]+/).filter(Boolean);
+  const words = name
+    .trim()
+    .split(/[\s\-_.]+/)
+    .filter(Boolean);
   if (!words.length) return "?";
   const first = [...words[0]];
-  if (/\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Hangul}/u.test(first[0])) return first[first.length - 1];
+  if (/\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Hangul}/u.test(first[0]))
+    return first[first.length - 1];
   return (first[0] + (words.length > 1 ? [...words[words.length - 1]][0] : "")).toUpperCase();
 }
 

@@ -13,18 +13,37 @@ import { avatar, botName } from "./people.js";
  * @returns {{node: HTMLElement, update: (text: string) => void, isOpen: () => boolean, handleKey: (event: KeyboardEvent) => boolean, close: () => void}}
  */
 export function commandPicker(field, choose) {
-  const list = listbox({ label: t("commands"), pick: (entry) => choose(entry), draw: (entry) => [
-    el("span.option-words", {}, el("span.option-name.command-path", {}, el("span.slash", {}, "/"), entry.title, hintOf(entry)), el("span.option-note", {}, entry.description)),
-    el("span.option-bot", {}, botName()),
-  ] });
+  const list = listbox({
+    label: t("commands"),
+    pick: (entry) => choose(entry),
+    draw: (entry) => [
+      el(
+        "span.option-words",
+        {},
+        el("span.option-name.command-path", {}, el("span.slash", {}, "/"), entry.title, hintOf(entry)),
+        el("span.option-note", {}, entry.description),
+      ),
+      el("span.option-bot", {}, botName()),
+    ],
+  });
   const head = el("div.panel-head");
-  const foot = el("div.panel-foot", { aria: { hidden: true } }, el("kbd", {}, "↑"), el("kbd", {}, "↓"), t("pickerKeys"), el("kbd", {}, "Enter"), t("pickerEnter"), el("kbd", {}, "Esc"), t("pickerEsc"));
+  const foot = el(
+    "div.panel-foot",
+    { aria: { hidden: true } },
+    el("kbd", {}, "↑"),
+    el("kbd", {}, "↓"),
+    t("pickerKeys"),
+    el("kbd", {}, "Enter"),
+    t("pickerEnter"),
+    el("kbd", {}, "Esc"),
+    t("pickerEsc"),
+  );
   const node = el("div.panel", { hidden: true }, head, list.node, foot);
   list.serve(field);
   field.setAttribute("role", "combobox");
   field.setAttribute("aria-autocomplete", "list");
   field.setAttribute("aria-expanded", "false");
-  let shutFor = null;  // Escape closes the list for this text only
+  let shutFor = null; // Escape closes the list for this text only
 
   const close = () => {
     node.hidden = true;
@@ -48,8 +67,18 @@ export function commandPicker(field, choose) {
         close();
         return;
       }
-      fill(head, avatar(state.bot.user ?? { bot: true }, "tiny"), query ? t("commandsFor", { query: `/${query}` }) : t("commands"));
-      list.show(found, { empty: el("p.none", {}, all.length ? t("noCommands", { query: text }) : t("noCommandsYet", { name: botName() })) });
+      fill(
+        head,
+        avatar(state.bot.user ?? { bot: true }, "tiny"),
+        query ? t("commandsFor", { query: `/${query}` }) : t("commands"),
+      );
+      list.show(found, {
+        empty: el(
+          "p.none",
+          {},
+          all.length ? t("noCommands", { query: text }) : t("noCommandsYet", { name: botName() }),
+        ),
+      });
       node.hidden = false;
       field.setAttribute("aria-expanded", "true");
     },
@@ -70,5 +99,7 @@ export function commandPicker(field, choose) {
 }
 
 function hintOf(entry) {
-  return entry.options.filter((option) => option.required).map((option) => el("span.option-hint", {}, localName(option)));
+  return entry.options
+    .filter((option) => option.required)
+    .map((option) => el("span.option-hint", {}, localName(option)));
 }

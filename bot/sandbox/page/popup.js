@@ -20,7 +20,10 @@ export function openPopup(box, anchor, { align = "start", matchWidth = false, on
   box.showPopover();
 
   const place = () => {
-    const point = anchor instanceof Element ? anchor.getBoundingClientRect() : { left: anchor.x, right: anchor.x, top: anchor.y, bottom: anchor.y, width: 0 };
+    const point =
+      anchor instanceof Element
+        ? anchor.getBoundingClientRect()
+        : { left: anchor.x, right: anchor.x, top: anchor.y, bottom: anchor.y, width: 0 };
     if (matchWidth) box.style.minWidth = `${point.width}px`;
     const { offsetWidth: width, offsetHeight: height } = box;
     const left = align === "end" ? point.right - width : point.left;
@@ -32,11 +35,12 @@ export function openPopup(box, anchor, { align = "start", matchWidth = false, on
   };
   const outside = (event) => {
     const path = event.composedPath();
-    if (!path.includes(box) && !(anchor instanceof Element && path.includes(anchor)) && !(keep && path.includes(keep))) close();
+    if (!path.includes(box) && !(anchor instanceof Element && path.includes(anchor)) && !(keep && path.includes(keep)))
+      close();
   };
   const escape = (event) => {
     if (event.key !== "Escape") return;
-    event.preventDefault();  // else an open dialog would close as well
+    event.preventDefault(); // else an open dialog would close as well
     event.stopPropagation();
     close();
   };

@@ -1,6 +1,6 @@
 // Where the message list stands: at the bottom it follows what comes, elsewhere nothing on screen moves.
 
-const SLACK_PX = 48;  // so near to the end counts as at the end
+const SLACK_PX = 48; // so near to the end counts as at the end
 
 /**
  * @param {HTMLElement} scroller
@@ -14,7 +14,7 @@ const SLACK_PX = 48;  // so near to the end counts as at the end
  */
 export function followBottom(scroller, contents) {
   let pinned = true;
-  let expected = 0;  // the position that we set ourselves
+  let expected = 0; // the position that we set ourselves
   const listeners = [];
 
   const atBottom = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < SLACK_PX;
@@ -25,13 +25,17 @@ export function followBottom(scroller, contents) {
     expected = scroller.scrollTop;
   };
 
-  scroller.addEventListener("scroll", () => {
-    // Growth of the content also fires scroll events: only a move upwards by the reader lets go of the bottom.
-    if (atBottom()) pinned = true;
-    else if (scroller.scrollTop < expected - 2) pinned = false;
-    expected = scroller.scrollTop;
-    listeners.forEach((listener) => listener());
-  }, { passive: true });
+  scroller.addEventListener(
+    "scroll",
+    () => {
+      // Growth of the content also fires scroll events: only a move upwards by the reader lets go of the bottom.
+      if (atBottom()) pinned = true;
+      else if (scroller.scrollTop < expected - 2) pinned = false;
+      expected = scroller.scrollTop;
+      listeners.forEach((listener) => listener());
+    },
+    { passive: true },
+  );
 
   const observer = new ResizeObserver(() => {
     if (pinned) toBottom();

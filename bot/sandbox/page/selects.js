@@ -7,7 +7,7 @@ import { listbox } from "./listbox.js";
 import { openPopup } from "./popup.js";
 import { channelChoices, drawChoice, roleChoices, search, userChoices } from "./choices.js";
 
-const SEARCH_FROM = 10;  // shorter lists need no search field
+const SEARCH_FROM = 10; // shorter lists need no search field
 
 /**
  * @param {object} component Discord's select
@@ -22,20 +22,35 @@ export function selectControl(component, { label, commit = () => {}, labelledby 
   let picked = defaultsOf(component, choices);
 
   const face = el("span.select-face");
-  const button = el("button.select", {
-    type: "button", disabled: Boolean(component.disabled), data: { custom: component.custom_id },
-    aria: { haspopup: "listbox", expanded: "false", label: labelledby ? null : label, describedby: labelledby },
-    on: { click: open, keydown: (event) => {
-      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-        event.preventDefault();
-        open();
-      }
-    } },
-  }, face, el("span.spinner", { aria: { hidden: true } }), icon("down"));
+  const button = el(
+    "button.select",
+    {
+      type: "button",
+      disabled: Boolean(component.disabled),
+      data: { custom: component.custom_id },
+      aria: { haspopup: "listbox", expanded: "false", label: labelledby ? null : label, describedby: labelledby },
+      on: {
+        click: open,
+        keydown: (event) => {
+          if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+            event.preventDefault();
+            open();
+          }
+        },
+      },
+    },
+    face,
+    el("span.spinner", { aria: { hidden: true } }),
+    icon("down"),
+  );
   const drawFace = () => {
     const chosen = choices.filter((choice) => picked.includes(choice.value));
-    fill(face, chosen.length ? chosen.map((choice) => el("span.picked", {}, choice.picture ? choice.picture() : null, choice.name))
-      : el("span.placeholder", {}, component.placeholder || t("select")));
+    fill(
+      face,
+      chosen.length
+        ? chosen.map((choice) => el("span.picked", {}, choice.picture ? choice.picture() : null, choice.name))
+        : el("span.placeholder", {}, component.placeholder || t("select")),
+    );
   };
   drawFace();
 
@@ -43,12 +58,21 @@ export function selectControl(component, { label, commit = () => {}, labelledby 
     if (button.getAttribute("aria-expanded") === "true" || button.getAttribute("aria-busy") === "true") return;
     const before = picked;
     const list = listbox({
-      label, multiple: several, draw: (choice) => [...drawChoice(choice), el("span.tick", {}, icon("check"))],
-      chosen: (choice) => picked.includes(choice.value), pick: toggle,
+      label,
+      multiple: several,
+      draw: (choice) => [...drawChoice(choice), el("span.tick", {}, icon("check"))],
+      chosen: (choice) => picked.includes(choice.value),
+      pick: toggle,
     });
     const wantsSearch = choices.length >= SEARCH_FROM || component.type !== 3;
     const field = wantsSearch
-      ? el("input.select-search", { type: "text", placeholder: t("searchOptions"), autocomplete: "off", role: "combobox", aria: { label: t("searchOptions"), expanded: "true", autocomplete: "list" } })
+      ? el("input.select-search", {
+          type: "text",
+          placeholder: t("searchOptions"),
+          autocomplete: "off",
+          role: "combobox",
+          aria: { label: t("searchOptions"), expanded: "true", autocomplete: "list" },
+        })
       : list.node;
     if (!wantsSearch) field.tabIndex = 0;
     const show = (query = "") => {
@@ -57,8 +81,14 @@ export function selectControl(component, { label, commit = () => {}, labelledby 
       list.show(found, { start: Math.max(at, 0), empty: el("p.none", {}, t("noOptions")) });
     };
     list.serve(field);
-    const note = several ? el("div.select-note", {}, el("span", {}, least > 1 ? t("pickBetween", { min: least, max: most }) : t("pickUpTo", { max: most })),
-      el("button.button.primary.small", { type: "button", on: { click: () => popup.close() } }, t("done"))) : null;
+    const note = several
+      ? el(
+          "div.select-note",
+          {},
+          el("span", {}, least > 1 ? t("pickBetween", { min: least, max: most }) : t("pickUpTo", { max: most })),
+          el("button.button.primary.small", { type: "button", on: { click: () => popup.close() } }, t("done")),
+        )
+      : null;
     const box = el("div.select-box", {}, wantsSearch ? field : null, list.node, note);
     box.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -77,7 +107,8 @@ export function selectControl(component, { label, commit = () => {}, labelledby 
         button.setAttribute("aria-expanded", "false");
         if (button.isConnected) button.focus({ preventScroll: true });
         if (picked.length < least) picked = before;
-        else if (picked.length !== before.length || picked.some((value) => !before.includes(value))) commit([...picked]);
+        else if (picked.length !== before.length || picked.some((value) => !before.includes(value)))
+          commit([...picked]);
         drawFace();
       },
     });
@@ -104,7 +135,9 @@ function choicesOf(component) {
   switch (component.type) {
     case 3:
       return component.options.map((option) => ({
-        value: option.value, name: option.label, description: option.description,
+        value: option.value,
+        name: option.label,
+        description: option.description,
         picture: option.emoji && !option.emoji.id ? () => el("span.emoji", {}, option.emoji.name) : null,
       }));
     case 5:

@@ -9,7 +9,7 @@ import { avatar, nameOf, botName } from "./people.js";
 import { inkDots } from "./message.js";
 import { dataOf } from "./commands.js";
 
-const SLOW_MS = 350;  // quicker answers need no line
+const SLOW_MS = 350; // quicker answers need no line
 
 /**
  * @param {import("./commands.js").Entry} entry
@@ -17,7 +17,15 @@ const SLOW_MS = 350;  // quicker answers need no line
  * @param {File[]} files
  */
 export function sendCommand(entry, values, files) {
-  send(`/${entry.path}`, dataOf(entry, values, files.map((file) => file.name)), files);
+  send(
+    `/${entry.path}`,
+    dataOf(
+      entry,
+      values,
+      files.map((file) => file.name),
+    ),
+    files,
+  );
 }
 
 /** @param {object} command a message or member command @param {string} target the id it was used on */
@@ -26,9 +34,15 @@ export function sendMenuCommand(command, target) {
 }
 
 async function send(title, data, files) {
-  const line = el("div.sending", { data: { channel: state.current }, role: "status", hidden: true },
-    avatar(state.me, "tiny"), el("span.sending-who", {}, nameOf(state.me)), el("span", {}, t("used")), el("span.command-name", {}, title),
-    el("span.sending-state", {}, inkDots(), t("sending")));
+  const line = el(
+    "div.sending",
+    { data: { channel: state.current }, role: "status", hidden: true },
+    avatar(state.me, "tiny"),
+    el("span.sending-who", {}, nameOf(state.me)),
+    el("span", {}, t("used")),
+    el("span.command-name", {}, title),
+    el("span.sending-state", {}, inkDots(), t("sending")),
+  );
   $("#tail").append(line);
   const timer = setTimeout(() => {
     line.hidden = false;
@@ -42,13 +56,19 @@ async function send(title, data, files) {
   line.hidden = line.dataset.channel !== state.current;
   line.classList.add("failed");
   line.setAttribute("role", "alert");
-  fill(line.querySelector(".sending-state"), icon("warning"), `${botName()}: ${result.reason}`, el("button.link", { type: "button", on: { click: () => line.remove() } }, t("dismiss")));
+  fill(
+    line.querySelector(".sending-state"),
+    icon("warning"),
+    `${botName()}: ${result.reason}`,
+    el("button.link", { type: "button", on: { click: () => line.remove() } }, t("dismiss")),
+  );
 }
 
 /** Shows each channel its own lines only. */
 export function mountSending() {
   on("channel", (id) => {
-    for (const line of $("#tail").children) line.hidden = line.dataset.channel !== id || !line.classList.contains("failed");
+    for (const line of $("#tail").children)
+      line.hidden = line.dataset.channel !== id || !line.classList.contains("failed");
   });
   on("connection", (connection) => {
     if (connection === "connecting") fill($("#tail"));

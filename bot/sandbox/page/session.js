@@ -2,15 +2,27 @@
 
 import { fetchMessages, fetchState } from "./api.js";
 import { openSocket } from "./socket.js";
-import { state, on, emit, takeWorld, logOf, putMessage, dropMessage, compareIds, isThread, isDm, ChannelType } from "./state.js";
+import {
+  state,
+  on,
+  emit,
+  takeWorld,
+  logOf,
+  putMessage,
+  dropMessage,
+  compareIds,
+  isThread,
+  isDm,
+  ChannelType,
+} from "./state.js";
 
 const PAGE_SIZE = 50;
-const TYPING_MS = 9000;  // Discord's typing notice lasts about so long
+const TYPING_MS = 9000; // Discord's typing notice lasts about so long
 const STORE = "inkwell.sitting";
 
 let socket = null;
-let turn = 0;  // tells answers to an earlier member's requests from ours
-let held = null;  // frames that came while the world was being loaded
+let turn = 0; // tells answers to an earlier member's requests from ours
+let held = null; // frames that came while the world was being loaded
 
 /** Begins as the member of last time, or as the one the server proposes. */
 export async function begin() {
@@ -50,7 +62,9 @@ async function load(userId, mine) {
     takeWorld(world);
     const open = firstChannel();
     const logs = [...new Set([...state.logs.keys(), ...(open ? [open] : [])])];
-    const pages = await Promise.all(logs.map((id) => (state.channels.has(id) ? fetchMessages(userId, id, undefined, PAGE_SIZE) : [])));
+    const pages = await Promise.all(
+      logs.map((id) => (state.channels.has(id) ? fetchMessages(userId, id, undefined, PAGE_SIZE) : [])),
+    );
     if (mine !== turn) return;
     state.logs.clear();
     logs.forEach((id, index) => takePage(id, pages[index]));
@@ -155,7 +169,7 @@ const FRAMES = {
   MESSAGE_UPDATE(message) {
     if (!state.logs.has(message.channel_id)) return;
     const oldest = logOf(message.channel_id).messages[0];
-    if (oldest && compareIds(message.id, oldest.id) < 0) return;  // beyond what was loaded
+    if (oldest && compareIds(message.id, oldest.id) < 0) return; // beyond what was loaded
     const fresh = putMessage(message);
     if (message.channel_id === state.current) emit(fresh ? "message:create" : "message:update", message);
   },
@@ -217,7 +231,10 @@ function stopTyping(channelId, userId) {
 /** @param {string} channelId @returns {object[]} who is typing there now */
 export function typingIn(channelId) {
   const now = Date.now();
-  return [...(state.typing.get(channelId) ?? [])].filter(([, end]) => end > now).map(([id]) => state.users.get(id)).filter(Boolean);
+  return [...(state.typing.get(channelId) ?? [])]
+    .filter(([, end]) => end > now)
+    .map(([id]) => state.users.get(id))
+    .filter(Boolean);
 }
 
 /** Counts the open channel as read. */

@@ -3,7 +3,7 @@
 import { $, el, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { t } from "./i18n.js";
-import { state, on, emit, isThread, isDm, compareIds, may, ChannelType, Permission } from "./state.js";
+import { state, on, emit, isThread, isDm, compareIds, ChannelType, Permission } from "./state.js";
 import { channelsInOrder, sitDown, openChannel } from "./session.js";
 import { avatar, nameOf, people, rolesOf } from "./people.js";
 import { postChannel } from "./api.js";
@@ -13,8 +13,10 @@ import { openMenu } from "./menus.js";
 export function iconOf(channel) {
   if (isThread(channel)) return "thread";
   if (isDm(channel)) return "at";
-  if (channel?.permission_overwrites?.some((entry) => entry.id === channel.guild_id && BigInt(entry.deny) & Permission.VIEW)) return "lock";
-  return channel?.type === ChannelType.NEWS || !may(channel, Permission.SEND) ? "megaphone" : "hash";
+  const forAll = channel?.permission_overwrites?.find((entry) => entry.id === channel.guild_id);
+  const denied = BigInt(forAll?.deny ?? 0);
+  if (denied & Permission.VIEW) return "lock";
+  return channel?.type === ChannelType.NEWS || denied & Permission.SEND ? "megaphone" : "hash";
 }
 
 /** @param {object} channel @returns {object|undefined} whom a DM is with */
@@ -24,7 +26,7 @@ export const partnerOf = (channel) => {
 };
 
 /** @param {object} channel @returns {string} its name for people */
-export const titleOf = (channel) => (isDm(channel) ? nameOf(partnerOf(channel)) : channel?.name ?? "");
+export const titleOf = (channel) => (isDm(channel) ? nameOf(partnerOf(channel)) : (channel?.name ?? ""));
 
 /** Draws the sidebar whenever what it shows changes. */
 export function mountSidebar() {
@@ -52,8 +54,12 @@ export function mountSidebar() {
 }
 
 function brand() {
-  return el("div.brand", {}, el("img.brand-mark", { src: "page/inkwell.svg", alt: "" }),
-    el("div.brand-words", {}, el("strong.guild-name", {}, "Inkwell"), el("span.brand-note", {}, t("sandbox"))));
+  return el(
+    "div.brand",
+    {},
+    el("img.brand-mark", { src: "page/inkwell.svg", alt: "" }),
+    el("div.brand-words", {}, el("strong.guild-name", {}, "Inkwell"), el("span.brand-note", {}, t("sandbox"))),
+  );
 }
 
 function serverPart() {
@@ -62,7 +68,9 @@ function serverPart() {
   const loose = channels.filter((channel) => !categories.some((category) => category.id === channel.parent_id));
   return [
     loose.length ? section(t("channels"), loose.map(withThreads)) : null,
-    categories.map((category) => section(category.name, channels.filter((channel) => channel.parent_id === category.id).map(withThreads))),
+    categories.map((category) =>
+      section(category.name, channels.filter((channel) => channel.parent_id === category.id).map(withThreads)),
+    ),
   ];
 }
 
@@ -74,9 +82,19 @@ function withThreads(channel) {
 }
 
 function dmPart() {
-  const dms = [...state.channels.values()].filter(isDm).sort((a, b) => compareIds(b.last_message_id ?? b.id, a.last_message_id ?? a.id));
-  const button = el("button.icon-button.small", { type: "button", title: t("newDm"), aria: { label: t("newDm"), haspopup: "menu" },
-    on: { click: () => newDm(button) } }, icon("plus"));
+  const dms = [...state.channels.values()]
+    .filter(isDm)
+    .sort((a, b) => compareIds(b.last_message_id ?? b.id, a.last_message_id ?? a.id));
+  const button = el(
+    "button.icon-button.small",
+    {
+      type: "button",
+      title: t("newDm"),
+      aria: { label: t("newDm"), haspopup: "menu" },
+      on: { click: () => newDm(button) },
+    },
+    icon("plus"),
+  );
   return section(t("directMessages"), dms.length ? dms.map(row) : el("li.none", {}, t("noDms")), button);
 }
 
@@ -88,27 +106,48 @@ function row(channel) {
   const unread = state.unread.get(channel.id) ?? 0;
   const open = channel.id === state.current;
   const partner = isDm(channel) ? partnerOf(channel) : null;
-  return el("li", {}, el("a.channel", {
-    href: `#${channel.id}`, class: `${open ? "open" : ""} ${unread ? "unread" : ""}`, data: { channel: channel.id },
-    aria: { current: open ? "page" : null },
-    on: { click: (event) => {
-      event.preventDefault();
-      openChannel(channel.id);
-      closeDrawer();
-    } },
-  }, partner ? presence(partner, avatar(partner, "tiny")) : icon(iconOf(channel)), el("span.channel-name", {}, titleOf(channel)),
-  unread ? el("span.count", { aria: { label: `${unread} ${t("unread")}` } }, unread > 99 ? "99+" : unread) : null));
+  return el(
+    "li",
+    {},
+    el(
+      "a.channel",
+      {
+        href: `#${channel.id}`,
+        class: `${open ? "open" : ""} ${unread ? "unread" : ""}`,
+        data: { channel: channel.id },
+        aria: { current: open ? "page" : null },
+        on: {
+          click: (event) => {
+            event.preventDefault();
+            openChannel(channel.id);
+            closeDrawer();
+          },
+        },
+      },
+      partner ? presence(partner, avatar(partner, "tiny")) : icon(iconOf(channel)),
+      el("span.channel-name", {}, titleOf(channel)),
+      unread ? el("span.count", { aria: { label: `${unread} ${t("unread")}` } }, unread > 99 ? "99+" : unread) : null,
+    ),
+  );
 }
 
 /** @param {object} user @param {HTMLElement} picture @returns {HTMLElement} the picture with a dot: here or away */
 export function presence(user, picture) {
   const online = user.bot ? state.bot.online : true;
-  return el("span.presence", { class: online ? "online" : "offline", title: t(online ? "online" : "offline") }, picture);
+  return el(
+    "span.presence",
+    { class: online ? "online" : "offline", title: t(online ? "online" : "offline") },
+    picture,
+  );
 }
 
 async function newDm(anchor) {
   const others = [...state.users.values()].filter((user) => user.id !== state.me.id);
-  openMenu(anchor, t("newDm"), others.map((user) => ({ label: nameOf(user), picture: avatar(user, "tiny"), act: () => openDm(user.id) })));
+  openMenu(
+    anchor,
+    t("newDm"),
+    others.map((user) => ({ label: nameOf(user), picture: avatar(user, "tiny"), act: () => openDm(user.id) })),
+  );
 }
 
 /** Opens the DM with a user, made when there is none. @param {string} userId */
@@ -128,14 +167,28 @@ function switcherParts() {
   const [before, after] = t("writingAs", { name: "\u0000" }).split("\u0000");
   return [
     el("h2.switcher-title", { id: "switcher-title" }, before, el("strong", {}, me ? nameOf(me) : ""), after),
-    el("div.switch", { role: "radiogroup", aria: { labelledby: "switcher-title" }, on: { keydown: roam } }, people().map((user) => {
-      const mine = user.id === me?.id;
-      return el("button.switch-to", {
-        type: "button", role: "radio", data: { member: user.id }, tabindex: mine ? 0 : -1, title: t("switchTo", { name: nameOf(user) }),
-        aria: { checked: mine, label: `${t("switchTo", { name: nameOf(user) })} (${partOf(user)})` },
-        on: { click: () => mine || switchMember(user.id) },
-      }, avatar(user, "small"), el("span.switch-name", {}, nameOf(user)), el("span.switch-part", {}, partOf(user)));
-    })),
+    el(
+      "div.switch",
+      { role: "radiogroup", aria: { labelledby: "switcher-title" }, on: { keydown: roam } },
+      people().map((user) => {
+        const mine = user.id === me?.id;
+        return el(
+          "button.switch-to",
+          {
+            type: "button",
+            role: "radio",
+            data: { member: user.id },
+            tabindex: mine ? 0 : -1,
+            title: t("switchTo", { name: nameOf(user) }),
+            aria: { checked: mine, label: `${t("switchTo", { name: nameOf(user) })} (${partOf(user)})` },
+            on: { click: () => mine || switchMember(user.id) },
+          },
+          avatar(user, "small"),
+          el("span.switch-name", {}, nameOf(user)),
+          el("span.switch-part", {}, partOf(user)),
+        );
+      }),
+    ),
   ];
 }
 
@@ -143,7 +196,11 @@ const PARTS = { writer: "partWriter", "co-author": "partCoAuthor", admin: "partA
 
 function partOf(user) {
   if (PARTS[user.part]) return t(PARTS[user.part]);
-  return rolesOf(user.id).map((role) => role.name).join(", ") || `@${user.username}`;
+  return (
+    rolesOf(user.id)
+      .map((role) => role.name)
+      .join(", ") || `@${user.username}`
+  );
 }
 
 function switchMember(id) {

@@ -29,7 +29,7 @@ export function openSocket(as, { onOpen, onFrame, onLost }) {
     socket.addEventListener("close", () => {
       if (closed) return;
       onLost();
-      timer = setTimeout(connect, pause * (0.75 + Math.random() / 2));  // spread, so that tabs do not knock together
+      timer = setTimeout(connect, pause * (0.75 + Math.random() / 2)); // spread, so that tabs do not knock together
       pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
     });
   };

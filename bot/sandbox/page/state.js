@@ -2,10 +2,25 @@
 
 /** Discord's numbers that the page acts on. */
 export const ChannelType = {
-  TEXT: 0, DM: 1, VOICE: 2, GROUP_DM: 3, CATEGORY: 4, NEWS: 5, NEWS_THREAD: 10, THREAD: 11, PRIVATE_THREAD: 12, FORUM: 15,
+  TEXT: 0,
+  DM: 1,
+  VOICE: 2,
+  GROUP_DM: 3,
+  CATEGORY: 4,
+  NEWS: 5,
+  NEWS_THREAD: 10,
+  THREAD: 11,
+  PRIVATE_THREAD: 12,
+  FORUM: 15,
 };
 export const Permission = {
-  VIEW: 1n << 10n, SEND: 1n << 11n, MANAGE_MESSAGES: 1n << 13n, ATTACH: 1n << 15n, COMMANDS: 1n << 31n, THREADS: 1n << 35n, SEND_IN_THREADS: 1n << 38n,
+  VIEW: 1n << 10n,
+  SEND: 1n << 11n,
+  MANAGE_MESSAGES: 1n << 13n,
+  ATTACH: 1n << 15n,
+  COMMANDS: 1n << 31n,
+  THREADS: 1n << 35n,
+  SEND_IN_THREADS: 1n << 38n,
 };
 export const MessageFlag = { EPHEMERAL: 1 << 6, LOADING: 1 << 7, COMPONENTS_V2: 1 << 15 };
 
@@ -68,7 +83,8 @@ export const channelOf = (id) => state.channels.get(id);
 export const currentChannel = () => state.channels.get(state.current);
 
 /** @param {object} channel @returns {boolean} */
-export const isThread = (channel) => [ChannelType.NEWS_THREAD, ChannelType.THREAD, ChannelType.PRIVATE_THREAD].includes(channel?.type);
+export const isThread = (channel) =>
+  [ChannelType.NEWS_THREAD, ChannelType.THREAD, ChannelType.PRIVATE_THREAD].includes(channel?.type);
 
 /** @param {object} channel @returns {boolean} */
 export const isDm = (channel) => channel?.type === ChannelType.DM || channel?.type === ChannelType.GROUP_DM;
@@ -77,7 +93,7 @@ export const isDm = (channel) => channel?.type === ChannelType.DM || channel?.ty
 export function may(channel, bit) {
   if (!channel || channel.permissions === undefined || channel.permissions === null) return true;
   const granted = BigInt(channel.permissions);
-  return (granted & bit) === bit || (granted & 8n) === 8n;  // 8 is the administrator's bit
+  return (granted & bit) === bit || (granted & 8n) === 8n; // 8 is the administrator's bit
 }
 
 /** @param {string} channelId @returns {Log} */

@@ -131,7 +131,7 @@ export const en = {
   send: "Send message",
   attach: "Attach files",
   removeFile: "Remove {name}",
-  describe: "Describe this image for people who cannot see it",
+  describe: "Description for people who cannot see it",
   dropHere: "Drop the files to attach them",
   fileTooBig: "“{name}” is {size}; a file may have at most {max}.",
   tooManyFiles: "A message may carry at most {max} files.",

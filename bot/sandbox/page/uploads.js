@@ -5,12 +5,14 @@ import { icon } from "./icons.js";
 import { t } from "./i18n.js";
 import { sizeOf } from "./format.js";
 
-export const MOST_FILE_BYTES = 10 * 1024 * 1024;  // Discord's limit on a file without boosts
+export const MOST_FILE_BYTES = 10 * 1024 * 1024; // Discord's limit on a file without boosts
 const MOST_FILES = 10;
 
 /** @param {File} file @returns {string|null} a sentence where it cannot be sent */
 export function fileProblem(file) {
-  return file.size > MOST_FILE_BYTES ? t("fileTooBig", { name: file.name, size: sizeOf(file.size), max: sizeOf(MOST_FILE_BYTES) }) : null;
+  return file.size > MOST_FILE_BYTES
+    ? t("fileTooBig", { name: file.name, size: sizeOf(file.size), max: sizeOf(MOST_FILE_BYTES) })
+    : null;
 }
 
 /**
@@ -23,15 +25,46 @@ export function uploadTray({ onChange, onProblem }) {
   const node = el("ul.tray", { hidden: true });
 
   const draw = () => {
-    fill(node, entries.map((entry) => el("li.tray-item", {}, preview(entry), el("div.tray-words", {},
-      el("span.tray-name", { title: entry.file.name }, entry.file.name), el("span.tray-size", {}, sizeOf(entry.file.size)),
-      isPicture(entry.file) ? el("input.tray-alt", {
-        type: "text", maxlength: 1024, value: entry.description ?? "", placeholder: t("describe"), aria: { label: `${t("describe")}: ${entry.file.name}` },
-        on: { input: (event) => {
-          entry.description = event.target.value;
-        } },
-      }) : null),
-    el("button.icon-button.small", { type: "button", title: t("removeFile", { name: entry.file.name }), aria: { label: t("removeFile", { name: entry.file.name }) }, on: { click: () => remove(entry) } }, icon("close")))));
+    fill(
+      node,
+      entries.map((entry) =>
+        el(
+          "li.tray-item",
+          {},
+          preview(entry),
+          el(
+            "div.tray-words",
+            {},
+            el("span.tray-name", { title: entry.file.name }, entry.file.name),
+            el("span.tray-size", {}, sizeOf(entry.file.size)),
+            isPicture(entry.file)
+              ? el("input.tray-alt", {
+                  type: "text",
+                  maxlength: 1024,
+                  value: entry.description ?? "",
+                  placeholder: t("describe"),
+                  aria: { label: `${t("describe")}: ${entry.file.name}` },
+                  on: {
+                    input: (event) => {
+                      entry.description = event.target.value;
+                    },
+                  },
+                })
+              : null,
+          ),
+          el(
+            "button.icon-button.small",
+            {
+              type: "button",
+              title: t("removeFile", { name: entry.file.name }),
+              aria: { label: t("removeFile", { name: entry.file.name }) },
+              on: { click: () => remove(entry) },
+            },
+            icon("close"),
+          ),
+        ),
+      ),
+    );
     node.hidden = entries.length === 0;
     onChange();
   };

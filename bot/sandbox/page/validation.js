@@ -4,19 +4,25 @@ import { t, localName } from "./i18n.js";
 import { OptionType } from "./commands.js";
 import { booleanChoices, channelChoices, listedChoices, roleChoices, userChoices } from "./choices.js";
 
-const MOST_STRING = 6000;  // Discord's limit on a slash command's string
+const MOST_STRING = 6000; // Discord's limit on a slash command's string
 const SAFE_INTEGER = 2 ** 53;
 
 /** @param {object} option @returns {import("./choices.js").Choice[]|null} what it can be picked from, null for free entry */
 export function choicesFor(option) {
   if (option.choices?.length) return listedChoices(option.choices);
   switch (option.type) {
-    case OptionType.BOOLEAN: return booleanChoices();
-    case OptionType.USER: return userChoices();
-    case OptionType.CHANNEL: return channelChoices(option.channel_types);
-    case OptionType.ROLE: return roleChoices();
-    case OptionType.MENTIONABLE: return [...userChoices(), ...roleChoices()];
-    default: return null;
+    case OptionType.BOOLEAN:
+      return booleanChoices();
+    case OptionType.USER:
+      return userChoices();
+    case OptionType.CHANNEL:
+      return channelChoices(option.channel_types);
+    case OptionType.ROLE:
+      return roleChoices();
+    case OptionType.MENTIONABLE:
+      return [...userChoices(), ...roleChoices()];
+    default:
+      return null;
   }
 }
 
@@ -37,7 +43,11 @@ export function valueOf(option, { text, picked, file }) {
   const choices = choicesFor(option);
   if (choices) {
     const wanted = typed.replace(/^[@#]/, "").toLowerCase();
-    const found = choices.find((choice) => [choice.name, choice.plain, choice.description].some((entry) => entry?.replace(/^@/, "").toLowerCase() === wanted));
+    const found = choices.find((choice) =>
+      [choice.name, choice.plain, choice.description].some(
+        (entry) => entry?.replace(/^@/, "").toLowerCase() === wanted,
+      ),
+    );
     return found ? { value: found.value } : { problem: t(NEEDS[option.type] ?? "needChoice", { name }) };
   }
   if (option.type === OptionType.INTEGER || option.type === OptionType.NUMBER) return numberOf(option, typed, name);
@@ -50,7 +60,10 @@ export function valueOf(option, { text, picked, file }) {
 }
 
 const NEEDS = {
-  [OptionType.USER]: "needUser", [OptionType.MENTIONABLE]: "needUser", [OptionType.CHANNEL]: "needChannel", [OptionType.ROLE]: "needRole",
+  [OptionType.USER]: "needUser",
+  [OptionType.MENTIONABLE]: "needUser",
+  [OptionType.CHANNEL]: "needChannel",
+  [OptionType.ROLE]: "needRole",
 };
 
 function numberOf(option, typed, name) {
@@ -59,8 +72,10 @@ function numberOf(option, typed, name) {
   if (!Number.isFinite(value) || (whole && (!Number.isInteger(value) || Math.abs(value) > SAFE_INTEGER))) {
     return { problem: t(whole ? "needInteger" : "needNumber", { name }) };
   }
-  if (option.min_value !== undefined && option.min_value !== null && value < option.min_value) return { problem: t("needAtLeast", { name, min: option.min_value }) };
-  if (option.max_value !== undefined && option.max_value !== null && value > option.max_value) return { problem: t("needAtMost", { name, max: option.max_value }) };
+  if (option.min_value !== undefined && option.min_value !== null && value < option.min_value)
+    return { problem: t("needAtLeast", { name, min: option.min_value }) };
+  if (option.max_value !== undefined && option.max_value !== null && value > option.max_value)
+    return { problem: t("needAtMost", { name, max: option.max_value }) };
   return { value };
 }
 
@@ -75,5 +90,13 @@ export function typeNote(option) {
 }
 
 const TYPES = {
-  3: "typeString", 4: "typeInteger", 5: "typeBoolean", 6: "typeUser", 7: "typeChannel", 8: "typeRole", 9: "typeMentionable", 10: "typeNumber", 11: "typeAttachment",
+  3: "typeString",
+  4: "typeInteger",
+  5: "typeBoolean",
+  6: "typeUser",
+  7: "typeChannel",
+  8: "typeRole",
+  9: "typeMentionable",
+  10: "typeNumber",
+  11: "typeAttachment",
 };
