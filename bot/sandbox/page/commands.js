@@ -82,9 +82,10 @@ export function findEntries(entries, query) {
     if (names.some((name) => name.includes(wanted))) return 2;
     return wanted.length > 2 && description.toLowerCase().includes(wanted) ? 3 : 9;
   };
-  return entries
-    .map((entry) => [rank(entry), entry])
-    .filter(([at]) => at < 9)
+  const ranked = entries.map((entry) => [rank(entry), entry]);
+  const best = Math.min(...ranked.map(([at]) => at));
+  return ranked
+    .filter(([at]) => at < (best < 3 ? 3 : 9)) // a description counts only where no name fits
     .sort(([a], [b]) => a - b)
     .map(([, entry]) => entry);
 }

@@ -45,6 +45,7 @@ export function mountMessages() {
   on("channel", (id) => {
     missed = 0;
     nodes.clear();
+    fill($("#announcer")); // what one member heard is not for the next
     fill(list);
     list.setAttribute("aria-label", id ? t("messagesIn", { name: titleOf(currentChannel()) }) : "");
     rebuild();

@@ -139,10 +139,7 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
         if (document.activeElement === field.input) suggest(field);
       });
     }
-    field.focus = () => {
-      field.input.focus();
-      if (field.input.select) field.input.select();
-    };
+    field.focus = () => field.input.focus();
     field.input.addEventListener("focus", () => explain(field));
     field.node = el(
       "div.option-field",

@@ -171,7 +171,8 @@ function switcherParts() {
       "div.switch",
       { role: "radiogroup", aria: { labelledby: "switcher-title" }, on: { keydown: roam } },
       people().map((user) => {
-        const mine = user.id === me?.id;
+          const mine = user.id === me?.id;
+        const label = t("switchTo", { name: nameOf(user), part: partOf(user) });
         return el(
           "button.switch-to",
           {
@@ -179,8 +180,8 @@ function switcherParts() {
             role: "radio",
             data: { member: user.id },
             tabindex: mine ? 0 : -1,
-            title: t("switchTo", { name: nameOf(user) }),
-            aria: { checked: mine, label: `${t("switchTo", { name: nameOf(user) })} (${partOf(user)})` },
+            title: label,
+            aria: { checked: mine, label },
             on: { click: () => mine || switchMember(user.id) },
           },
           avatar(user, "small"),

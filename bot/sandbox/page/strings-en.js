@@ -24,7 +24,7 @@ export const en = {
   partWriter: "writer",
   partCoAuthor: "co-author",
   partAdmin: "admin",
-  switchTo: "Write as {name}",
+  switchTo: "Write as {name} ({part})",
   you: "you",
 
   // Theme

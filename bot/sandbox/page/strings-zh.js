@@ -23,7 +23,7 @@ export const zh = {
   partWriter: "作者",
   partCoAuthor: "合著者",
   partAdmin: "管理员",
-  switchTo: "以 {name} 的身份写作",
+  switchTo: "以 {name} 的身份写作（{part}）",
   you: "你",
 
   themeAuto: "配色：跟随系统",
