@@ -92,7 +92,8 @@ class PageRoutes:
         return channel
 
     async def state(self, request: web.Request) -> web.Response:
-        me = self._person(request.query.get("as"))
+        # a page that opens for the first time knows nobody yet
+        me = self._person(request.query.get("as") or self._world.data.parts["writer"])
         world, channels = self._world, self._backend.channels
         parts = {user_id: part for part, user_id in world.data.parts.items()}
         users = [user | {"part": parts.get(user["id"], "bot")} for user in world.data.users.values()]
