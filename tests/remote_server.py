@@ -1,5 +1,5 @@
-"""A small real HTTP server that speaks the OpenAI interface, with the bigram model behind it, and that misbehaves as the
-story asks. Counts what is asked of it and who hangs up.
+"""A small real HTTP server that speaks the OpenAI interface, with the bigram model behind it, and that misbehaves as
+the story asks. Counts what is asked of it and who hangs up.
 """
 
 import asyncio
@@ -91,20 +91,14 @@ class RemoteServerDouble:
         async def send(data: object) -> None:
             await response.write(b"data: " + (data if isinstance(data, bytes) else json.dumps(data).encode()) + b"\n\n")
 
+        head = {"id": "c", "object": "c", "created": 1, "model": MODEL}
+
         def event(text: str | None, reason: str | None = None) -> dict:
             piece = {"delta": {"content": text} if text else {}} if chat else {"text": text or ""}
-            return {
-                "id": "c",
-                "object": "c",
-                "created": 1,
-                "model": MODEL,
-                "choices": [piece | {"index": 0, "finish_reason": reason}],
-            }
+            return {**head, "choices": [piece | {"index": 0, "finish_reason": reason}]}
 
         if chat:
-            await send(
-                {**event(None), "choices": [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": None}]}
-            )
+            await send({**head, "choices": [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": None}]})
         if "[nothing]" in prompt:
             return
         if "[silent]" in prompt:
@@ -128,7 +122,7 @@ class RemoteServerDouble:
                 "total_tokens": len(prompt) + tokens,
                 "prompt_tokens_details": {"cached_tokens": 3},
             }
-            await send({"id": "c", "object": "c", "created": 1, "model": MODEL, "choices": [], "usage": usage})
+            await send({**head, "choices": [], "usage": usage})
         await response.write(b"data: [DONE]\n\n")
 
     async def _misbehave(self, prompt: str, send: Callable, request, response) -> None:

@@ -49,7 +49,9 @@ async def test_a_story_streams_from_a_server(style):
         await engine.submit(ask("r", max_new_tokens=60))
         started, *deltas, output = await read(engine, "r")
     assert started == Started()
-    assert output.text.startswith("".join(delta.text for delta in deltas))
+    streamed = "".join(delta.text for delta in deltas)
+    assert streamed.startswith(output.text), "it is trimmed to a sentence end"
+    assert len(output.text) > 40
     assert output.finish_reason == "length"
     assert (output.new_tokens, output.cached_tokens) == (60, 3)
     assert output.model_version.startswith("bigram@127.0.0.1:")
@@ -57,10 +59,8 @@ async def test_a_story_streams_from_a_server(style):
 
 async def test_the_seed_and_the_sampling_reach_the_server():
     async with Remote(dialect="vllm", style="prefill") as (engine, server):
-        texts = [
-            (await served(engine, ask(f"r{n}", seed=seed, top_k=7, stop=("a b",)))).text
-            for n, seed in enumerate([1, 1, 2])
-        ]
+        requests = [ask(f"r{n}", seed=seed, top_k=7, stop=("a b",)) for n, seed in enumerate([1, 1, 2])]
+        texts = [(await served(engine, request)).text for request in requests]
         call = server.calls[-1]
     assert texts[0] == texts[1] != texts[2]
     assert call["top_k"] == 7
