@@ -3,6 +3,7 @@
 import base64
 import binascii
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -77,6 +78,12 @@ def token_shape_problem(token: str) -> str:
     if not owner.isdigit():
         return "its first part is not a bot's id (is it the client secret?); take the token from the page Bot"
     return ""
+
+
+def worker_environment() -> dict[str, str]:
+    """What a worker process inherits: everything but our secrets, which it has no use for."""
+    secret = {name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    return {name: value for name, value in os.environ.items() if name.upper() not in secret}
 
 
 def load(**overrides: Any) -> Settings:

@@ -48,7 +48,7 @@ async def until_started(stream, attempt: int = 1) -> Started:
 async def settled(condition, seconds: float = 20.0) -> None:
     """Wait for something that has no event of its own."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - nothing signals it
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -82,3 +82,12 @@ def test_a_client_secret_in_place_of_a_token_is_recognised() -> None:
     problem = settings.token_shape_problem("c2VjcmV0LXRleHQtaGVyZQ.GabcdE.abcdefghijk")
     assert "client secret" in problem
     assert not settings.token_shape_problem(GOOD_TOKEN)
+
+
+def test_a_worker_process_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISCORD_TOKEN", GOOD_TOKEN)
+    monkeypatch.setenv("DB_KEY", "swordfish" * 4)
+    monkeypatch.setenv("HTTP_PROXY_TEST", "kept")
+    inherited = settings.worker_environment()
+    assert inherited["HTTP_PROXY_TEST"] == "kept"
+    assert not {"DISCORD_TOKEN", "DB_KEY"} & set(inherited)

@@ -65,7 +65,7 @@ def load_keys(database: Path, *, key: SecretStr | None, key_file: Path) -> Store
         if database.exists() and database.stat().st_size > 0:
             raise StoreKeyError(
                 f"The key file {key_file} of the existing database {database} is missing: put it back or set "
-                "INKWELL_DB_KEY. Without the key nobody can read the database."
+                "DB_KEY. Without the key nobody can read the database."
             )
         _make_key_file(key_file)
     _close_to_others(key_file)

@@ -21,12 +21,12 @@ def exclusive(database: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StoreInUseError(database, _pid(os.pread(descriptor, 32, 0))) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.ftruncate(descriptor, os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0))
         yield
     finally:
         os.close(descriptor)
 
 
 def _pid(content: bytes) -> int | None:
-    return int(content) if content.strip().isdigit() else None
+    first_line = content.partition(b"\n")[0]
+    return int(first_line) if first_line.isdigit() else None

@@ -33,7 +33,7 @@ def alembic_config(migrations: Path = MIGRATIONS) -> Config:
     return config
 
 
-def prepare(path: Path, keys: StoreKeys, migrations: Path = MIGRATIONS) -> None:
+def prepare(path: Path, keys: StoreKeys, migrations: Path | None = None) -> None:
     """Make `path` a database of the current schema: create it, upgrade it, or refuse it untouched. Blocks.
 
     An upgrade first writes a copy, `<name>.before-<revision>` (encrypted with the same key; it replaces the copy of an
@@ -42,7 +42,7 @@ def prepare(path: Path, keys: StoreKeys, migrations: Path = MIGRATIONS) -> None:
     _create_private(path)
     engine = sqlite.sync_engine(path, keys)
     try:
-        _bring_up(path, keys, engine, alembic_config(migrations))
+        _bring_up(path, keys, engine, alembic_config(migrations or MIGRATIONS))
     except (sa.exc.DBAPIError, sqlite.DriverError) as error:
         raise _fault(path, error) or error from error
     finally:

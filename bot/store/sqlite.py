@@ -4,6 +4,7 @@ no table. PostgreSQL will be another file with the same `Database`.
 
 import asyncio
 import errno
+import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -99,6 +100,8 @@ class Database:
 
     def __init__(self, path: Path, keys: StoreKeys) -> None:
         self.path = path
+        for library in ("aiosqlite", "sqlalchemy.engine"):  # at DEBUG they log every parameter and row: people's words
+            logging.getLogger(library).setLevel(logging.WARNING)
         # IMMEDIATE takes the write lock at once: a transaction that reads first could otherwise fail half-way.
         self._writer = _async_engine(path, keys, "BEGIN IMMEDIATE", connections=1)
         self._readers = _async_engine(path, keys, "BEGIN", connections=READERS)

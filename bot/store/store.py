@@ -170,6 +170,10 @@ class Store:
         TurnNotFoundError."""
         return await self._read(tree.path, turn_id, limit)
 
+    async def is_owner(self, turn_id: str, user_id: int) -> bool:
+        """Whether this person began the story, wrote the turn, or asked for it. Raises TurnNotFoundError."""
+        return await self._read(tree.is_owner, turn_id, person_key=self.person_key(user_id))
+
     async def alternatives(self, turn_id: str) -> tuple[Turn, ...]:
         """The turn and its siblings of its kind that have text and stand, oldest first. Raises TurnNotFoundError."""
         return await self._read(tree.alternatives, turn_id)

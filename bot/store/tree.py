@@ -152,15 +152,27 @@ async def require_continuable(connection: AsyncConnection, turn: Turn, head_turn
         raise TurnBusyError(busy)
 
 
+async def is_owner(connection: AsyncConnection, turn_id: str, *, person_key: str) -> bool:
+    """Whether this person began the story, wrote the turn, or asked for it. Raises TurnNotFoundError."""
+    query = (
+        sa.select(stories.c.author_key, turns.c.author_key, jobs.c.user_key)
+        .join(turns, turns.c.story_id == stories.c.id)
+        .join(jobs, jobs.c.turn_id == turns.c.id, isouter=True)
+        .where(turns.c.id == turn_id)
+    )
+    row = (await connection.execute(query)).first()
+    if row is None:
+        raise TurnNotFoundError(turn_id)
+    return person_key in row
+
+
 async def undo(connection: AsyncConnection, turn_id: str, *, person_key: str, moderator: bool, now: float) -> Undone:
     """Mark the turn, and what stands on it, undone; where that takes the head, move it to the turn before.
     Raises TurnNotFoundError, NotYoursError, NothingToUndoError, TurnBusyError."""
     story_before = await story_of_turn(connection, turn_id, lock=True)
     target = await turn(connection, turn_id)
-    if not moderator and person_key not in (story_before.author_key, target.author_key):
-        asked = (await connection.execute(sa.select(jobs.c.user_key).where(jobs.c.turn_id == turn_id))).scalar()
-        if asked != person_key:
-            raise NotYoursError(turn_id)
+    if not moderator and not await is_owner(connection, turn_id, person_key=person_key):
+        raise NotYoursError(turn_id)
     if target.undone:
         head = await turn(connection, story_before.head_turn_id)
         return Undone(story=story_before, turn=target, head=head, changed=False)
