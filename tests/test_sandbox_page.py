@@ -157,7 +157,9 @@ async def test_a_command_is_picked_filled_and_streamed_by_keyboard(page: Page, s
     await expect(page.get_by_role("alert").filter(has_text="“text” is required.")).to_be_visible()
     await page.keyboard.type("Dusk")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("alert").filter(has_text="“text” needs at least 5 characters; it has 4.")).to_be_visible()
+    await expect(
+        page.get_by_role("alert").filter(has_text="“text” needs at least 5 characters; it has 4.")
+    ).to_be_visible()
     await page.keyboard.type(" over the sea")
 
     await page.keyboard.press("Tab")
@@ -445,9 +447,7 @@ async def test_the_message_counter_refuses_more_than_two_thousand_characters(pag
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_colours_follow_the_system_and_the_switch_is_remembered(
-    stage: Stage, watch: Watch, scheme: str
-) -> None:
+async def test_colours_follow_the_system_and_the_switch_is_remembered(stage: Stage, watch: Watch, scheme: str) -> None:
     context = await stage.browser.new_context(locale="en-GB", color_scheme=scheme)  # type: ignore[arg-type]
     page = await context.new_page()
     watch.follow(page)
