@@ -29,6 +29,7 @@ STEPS: dict[str, tuple[type, str]] = {
     "submit": (LocalEngine, "submit"),
     "start": (Store, "start_job"),
     "stream": (LiveMessage, "show"),
+    # write, show, end: see the closing note of part 1; before:write failed once and is not understood yet
     "write": (Store, "write_result"),
     "show": (LiveMessage, "finish"),
     "end": (Store, "finish_job"),
@@ -68,7 +69,7 @@ def arm(step: str) -> None:
 async def main(base_url: str, token: str, data_dir: Path, step: str) -> None:
     settings = Settings(_env_file=None, data_dir=data_dir, edit_interval_s=0.2, shutdown_grace_s=0.5)
     config = WorkerConfig(model="bigram", data_dir=str(data_dir))
-    engine = LocalEngine([config], factory="tests.bigram_model:make")
+    engine = LocalEngine([config], factory="tests.bigram_model:load_slow")
     async with Store.open(settings.database) as store:
         await engine.start()
         with point_discord_at(base_url):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from models.language.weights import LocalModel
 from tests.inkwell_process import running
@@ -56,9 +57,8 @@ async def test_a_newcomer_sees_a_real_model_continue_a_story_and_uses_every_butt
         await picture("finished")
 
         await message.get_by_role("button", name="Retry").click()
-        await expect(message.get_by_role("button", name="Stop")).to_be_visible()
+        await expect(message.locator(".rich").first).not_to_have_text(first)
         await expect(message.get_by_role("button", name="Continue")).to_be_visible()
-        assert await message.locator(".rich").first.inner_text() != first
 
         await message.get_by_role("button", name="Continue").click()
         await expect(page.locator(".message")).to_have_count(2)
@@ -69,11 +69,18 @@ async def test_a_newcomer_sees_a_real_model_continue_a_story_and_uses_every_butt
 
         await second.get_by_role("button", name="Undo").click()
         await expect(second).to_contain_text("Undone. The story now ends")
-        await second.get_by_role("button", name="Continue").click()
-        third = page.locator(".message").nth(2)
-        await third.get_by_role("button", name="Stop").click()
-        await expect(third.get_by_role("button", name="Stop")).to_have_count(0)
-        await expect(third.get_by_role("button", name=re.compile("Continue|Retry")).first).to_be_visible()
+        for number in range(2, 8):  # a real model may end by itself before the click arrives
+            await page.locator(".message").last.get_by_role("button", name=re.compile("Continue|Retry")).first.click()
+            answer = page.locator(".message").nth(number)
+            try:
+                await answer.get_by_role("button", name="Stop").click(timeout=2_000)
+                break
+            except PlaywrightTimeoutError:
+                await expect(answer.get_by_role("button", name="Continue")).to_be_visible()
+        else:
+            pytest.fail("no story was running long enough to be stopped")
+        await expect(answer.get_by_role("button", name="Stop")).to_have_count(0)
+        await expect(answer.get_by_role("button", name=re.compile("Continue|Retry")).first).to_be_visible()
         await picture("stopped")
 
         await browser.close()
