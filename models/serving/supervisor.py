@@ -219,12 +219,19 @@ class SupervisedWorker:
         await self._watch_start(process)
         await self._watch_life(process)
         ended = self._start_failure or process.ended.result()
+        if self._state != "ready" and not self._start_failure:
+            ended = f"{ended} while it loaded {self._configure.config.model}{self._memory_hint()}"
         self._progress.clear()
         if self._state == "ready":
             self._become("restarting", ended)
             if self._listener is not None and not self._stop.is_set():
                 self._listener.lost(self, ended)
         return ended
+
+    def _memory_hint(self) -> str:
+        """A native library that gets no memory often ends the process without a word."""
+        limit = self._configure.config.max_memory_bytes
+        return "" if limit is None else f" (its memory is limited to {limit / 2**20:.0f} MiB)"
 
     async def _watch_start(self, process: WorkerProcess) -> None:
         ready = asyncio.ensure_future(self._became_ready.wait())
