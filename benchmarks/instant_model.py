@@ -16,9 +16,11 @@ class InstantModel:
 
     version = "instant"
 
-    def __init__(self, slots: int, pause_s: float = 0.0) -> None:
+    def __init__(self, slots: int, pause_s: float = 0.0, *, stamped: bool = False) -> None:
+        """`stamped`: the text of a token is the time at which it was emitted, in nanoseconds."""
         self.slots = slots
         self._pause_s = pause_s
+        self._stamped = stamped
 
     def generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
         tokens = request.sampling.max_new_tokens
@@ -27,7 +29,7 @@ class InstantModel:
             if self._pause_s:
                 time.sleep(self._pause_s)
             said += 1
-            if not emit(PIECE):
+            if not emit(f"{time.monotonic_ns()} " if self._stamped else PIECE):
                 break
         return StoryOutput(
             request_id=request.request_id,
@@ -45,6 +47,10 @@ class InstantModel:
 
 def instant(config: WorkerConfig) -> InstantModel:
     return InstantModel(config.slots)
+
+
+def stamped(config: WorkerConfig) -> InstantModel:
+    return InstantModel(config.slots, pause_s=0.005, stamped=True)
 
 
 def steady(config: WorkerConfig) -> InstantModel:

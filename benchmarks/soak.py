@@ -1,6 +1,6 @@
 """Uses an engine as a busy evening would, and worse, for a while: `python -m benchmarks.soak --minutes 30`. Users
-submit, wait, cancel and leave; workers are killed and reloaded. Fails when a request goes unanswered or something grows:
-tasks, descriptors, processes, memory.
+submit, wait, cancel and leave; workers are killed and reloaded. Fails when a request goes unanswered or something
+grows: tasks, descriptors, processes, memory.
 """
 
 import argparse
@@ -39,9 +39,8 @@ class Soaked:
     endings: Counter[str] = field(default_factory=Counter)
     kills: int = 0
     reloads: int = 0
-    resident_mib: list[tuple[float, float]] = field(
-        default_factory=list
-    )  # (ours, all workers'), one a tenth of the run
+    # Ours and all workers' together, ten times a run.
+    resident_mib: list[tuple[float, float]] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:

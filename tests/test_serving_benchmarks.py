@@ -23,4 +23,6 @@ async def test_the_overhead_of_the_whole_path_is_measured_and_small():
         ("worker process", 4),
         ("worker process", 16),
     ]
+    one_token = await overhead.latency(100)
+    assert 0 < one_token.p50_us <= one_token.p95_us < 100_000
     assert all(0 < result.us_per_token < 2_000 for result in measured)
