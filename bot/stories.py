@@ -65,7 +65,7 @@ def quote(prompt: str) -> str:
     if len(prompt) > MAX_QUOTE_CHARS:
         shown = prompt[:MAX_QUOTE_CHARS]
         shown = (shown.rsplit(None, 1)[0] if " " in shown[-80:] else shown) + " …"
-    return "\n".join(f"> {line}" if line else ">" for line in shown.split("\n")) + "\n"
+    return "\n".join(f"> {line}" if line else ">" for line in shown.split("\n")) + "\n\n"
 
 
 def ending(text: str, chars: int = 160) -> str:

@@ -16,6 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=Path("~/.cache/inkwell-tests"),
         help="where the default model's real weights are kept between test runs (default: %(default)s)",
     )
+    parser.addoption("--screenshots", type=Path, default=None, help="a folder in which end-to-end tests put pictures")
 
 
 @pytest.fixture(scope="session")

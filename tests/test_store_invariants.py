@@ -68,11 +68,16 @@ class StoryTree(RuleBasedStateMachine):
 
     @initialize(target=turn_ids)
     def begin(self) -> Any:
+        """One story that is three turns long, and one whose first continuation is still being written."""
         first = self.wait(self.store.begin_story(prompt="A", **ASKED))
         second = self.wait(self.store.begin_story(prompt="B", **ASKED))
         self.opened_by(first)
         self.opened_by(second)
-        return multiple(first.prompt_turn.id, first.turn.id, second.turn.id)
+        self.end_job(first.turn.id, "a", "write", True)
+        more = self.wait(self.store.continue_story(first.turn.id, **ASKED))
+        self.opened_by(more)
+        self.end_job(more.turn.id, "aa", "write", False)
+        return multiple(first.prompt_turn.id, first.turn.id, more.turn.id, second.turn.id)
 
     @rule(target=turn_ids, turn_id=turn_ids, text=st.none() | TEXTS)
     def continue_story(self, turn_id: str, text: str | None) -> Any:
@@ -105,7 +110,15 @@ class StoryTree(RuleBasedStateMachine):
         self.undone |= {row["id"] for row in self.rows(turns) if row["undone"]}
         assert turn_id in self.undone
 
-    @rule(turn_id=turn_ids, text=TEXTS, end=st.sampled_from(["write", "cancel", "fail"]), finish=st.booleans())
+    @rule(
+        turn_id=turn_ids,
+        text=st.just("") | TEXTS,
+        end=st.sampled_from(["write", "cancel", "fail"]),
+        finish=st.booleans(),
+    )
+    def end_some_job(self, turn_id: str, text: str, end: str, finish: bool) -> None:
+        self.end_job(turn_id, text, end, finish)
+
     def end_job(self, turn_id: str, text: str, end: str, finish: bool) -> None:
         job = self.wait(self.store.open_job_of_turn(turn_id))
         if job is None:

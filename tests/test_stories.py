@@ -70,7 +70,7 @@ def test_a_path_is_joined_with_each_part_s_own_white_space() -> None:
 
 
 def test_a_quote_marks_every_line_and_is_bounded() -> None:
-    assert quote("a\n\nb") == "> a\n>\n> b\n"
+    assert quote("a\n\nb") == "> a\n>\n> b\n\n"
     assert len(quote("word " * 2_000)) < MAX_QUOTE_CHARS + 20
     assert len(quote("字" * 2_000)) < MAX_QUOTE_CHARS + 20
 

@@ -90,7 +90,7 @@ async def test_what_is_shown_is_what_is_stored_with_its_recipe(tmp_path: Path) -
         assert story is not None
         prompt, answer = await at.store.story_path(story.head_turn_id)
         assert prompt.text == OPENING
-        assert at.last.content == f"> {OPENING}\n{answer.text.strip()}"
+        assert at.last.content == f"> {OPENING}\n\n{answer.text.strip()}"
         assert answer.state == "done"
         assert answer.message_ids == (at.last.id,)
         assert answer.recipe is not None

@@ -15,10 +15,9 @@ if context.is_offline_mode():
         transactional_ddl=True,
     )
 else:
-    context.configure(
+    context.configure(  # the caller's transaction is around it all
         connection=config.attributes["connection"],
         target_metadata=metadata,
-        transactional_ddl=True,  # SQLite can, once its driver leaves the transactions to us
         render_as_batch=True,  # SQLite alters a table by rebuilding it
     )
 
