@@ -69,13 +69,16 @@ def transformers_port(tiny_model, tmp_path_factory):
 
 async def engine_at(port, dialogue) -> OpenAIEngine:
     """A started engine, as soon as the server listens."""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(100):
         while True:
-            engine = OpenAIEngine(RemoteServer(base_url=f"http://127.0.0.1:{port}/v1", dialogue=dialogue, slots=2))
             try:
+                _, probe = await asyncio.open_connection("127.0.0.1", port)
+                probe.close()
+                await probe.wait_closed()
+                engine = OpenAIEngine(RemoteServer(base_url=f"http://127.0.0.1:{port}/v1", dialogue=dialogue, slots=2))
                 await engine.start()
-            except EngineUnavailableError:
-                await asyncio.sleep(0.1)  # it still loads
+            except (OSError, EngineUnavailableError):
+                await asyncio.sleep(0.2)  # it still loads
             else:
                 return engine
 
