@@ -121,8 +121,9 @@ class Soak:
 
     async def _mischief(self) -> None:
         while not self._over():
-            await asyncio.sleep(min(self._random.uniform(0.5, 6.0), max(0.0, self._until - time.monotonic())))
-            if self._random.random() < 0.2:
+            pause = self._random.uniform(0.5, min(6.0, self.result.seconds / 4))
+            await asyncio.sleep(min(pause, max(0.0, self._until - time.monotonic())))
+            if self.result.kills and self._random.random() < 0.2:
                 with suppress(EngineError):
                     await self._engine.reload(self._configs)
                     self.result.reloads += 1
