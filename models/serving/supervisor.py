@@ -175,6 +175,11 @@ class SupervisedWorker:
             except Exception as error:
                 log.exception("the supervision of a worker failed")
                 ended = f"the supervision of a worker failed: {error}"
+                if self._process is not None:
+                    self._process.kill(ended)
+                    await asyncio.wait({self._process.ended})
+            if self._state == "ready":
+                self._leave_jobs_behind(ended)
             if not self._first_start.done():
                 self._become("failed", ended)
                 self._first_start.set_exception(EngineUnavailableError(ended))
@@ -221,12 +226,13 @@ class SupervisedWorker:
         ended = self._start_failure or process.ended.result()
         if self._state != "ready" and not self._start_failure:
             ended = f"{ended} while it loaded {self._configure.config.model}{self._memory_hint()}"
-        self._progress.clear()
-        if self._state == "ready":
-            self._become("restarting", ended)
-            if self._listener is not None and not self._stop.is_set():
-                self._listener.lost(self, ended)
         return ended
+
+    def _leave_jobs_behind(self, ended: str) -> None:
+        self._progress.clear()
+        self._become("restarting", ended)
+        if self._listener is not None and not self._stop.is_set():
+            self._listener.lost(self, ended)
 
     def _memory_hint(self) -> str:
         """A native library that gets no memory often ends the process without a word."""
