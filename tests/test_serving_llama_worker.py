@@ -7,11 +7,12 @@ import signal
 import pytest
 
 from models.serving.engine import EngineUnavailableError
+from models.serving.fair_queue import QueueLimits
 from models.serving.local_engine import LocalEngine
-from models.serving.requests import StoryOutput, TextDelta
+from models.serving.requests import Started, StoryOutput, TextDelta
 from models.serving.supervisor import SupervisionPolicy
 from models.serving.wire import WorkerConfig
-from tests.serving_reader import Leaks, ask, first_text, read, served, until_started
+from tests.serving_reader import Leaks, ask, first_text, read, served, settled, until_started
 
 STORY = "The lamp in the lighthouse went out at nine, and the keeper climbed the stairs. "
 
@@ -82,6 +83,35 @@ async def test_a_model_file_that_can_not_be_loaded_is_reported_in_one_sentence(d
     assert "\n" not in str(caught.value)
     assert "Traceback" not in str(caught.value)
     await leaks.none_remain()
+
+
+async def test_a_model_that_needs_more_memory_than_allowed_is_reported(tiny_model, tmp_path):
+    leaks = Leaks()
+    bounded = config(tiny_model.gguf, tmp_path, max_memory_bytes=48 * 2**20, context_tokens=2**17, slots=16)
+    with pytest.raises(EngineUnavailableError) as caught:
+        await LocalEngine([bounded]).start()
+    assert "\n" not in str(caught.value)
+    await leaks.none_remain()
+
+
+async def test_nobody_starves_in_front_of_a_real_model(tiny_model, tmp_path):
+    engine = LocalEngine([config(tiny_model.gguf, tmp_path)], limits=QueueLimits(per_user=64))
+    await engine.start()
+    order = []
+
+    async def follow(name):
+        async for event in engine.stream(name):
+            order.extend([name] if isinstance(event, Started) else [])
+
+    for number in range(50):
+        await engine.submit(ask(f"greedy{number}", STORY, user="greedy", guild="g", seed=number))
+    greedy = [asyncio.create_task(follow(f"greedy{number}")) for number in range(50)]
+    await settled(lambda: len(order) >= 6)
+    before = len(order)
+    assert await engine.submit(ask("patient", STORY, user="patient", guild="g")) <= 2
+    await asyncio.gather(follow("patient"), *greedy)
+    await engine.close()
+    assert order.index("patient") - before <= 4, "what ran (two slots), at most one turn, then the other user's"
 
 
 async def test_an_engine_that_answers_loads_no_model_library_into_its_own_process(engine):

@@ -236,7 +236,7 @@ async def test_a_start_that_fails_is_reported_with_its_reason_and_not_repeated(t
         ("no.such.module:load", "No module named 'no'"),
         ("tests.bigram_model:no_such_name", "no_such_name"),
         ("tests.bigram_model", "module:callable"),
-        ("tests.bigram_model:load_and_die", "SIGKILL"),
+        ("tests.bigram_model:load_and_die", "SIGKILL while it loaded bigram"),
     ],
 )
 async def test_a_start_that_can_not_succeed_says_why(factory, reason):

@@ -218,6 +218,8 @@ class RemoteReplica:
         except openai.OpenAIError as error:
             if isinstance(error, openai.NotFoundError):
                 return  # not every compatible server lists its models
+            if isinstance(error, openai.InternalServerError) and self._server.dialogue.dialect == "transformers":
+                return  # it lists the hub's cache, and stumbles where there is none
             raise EngineUnavailableError(self._without_key(str(as_engine_error(error)))) from None
         except TimeoutError:
             raise EngineUnavailableError(

@@ -175,6 +175,11 @@ class SupervisedWorker:
             except Exception as error:
                 log.exception("the supervision of a worker failed")
                 ended = f"the supervision of a worker failed: {error}"
+                if self._process is not None:
+                    self._process.kill(ended)
+                    await asyncio.wait({self._process.ended})
+            if self._state == "ready":
+                self._leave_jobs_behind(ended)
             if not self._first_start.done():
                 self._become("failed", ended)
                 self._first_start.set_exception(EngineUnavailableError(ended))
@@ -219,12 +224,20 @@ class SupervisedWorker:
         await self._watch_start(process)
         await self._watch_life(process)
         ended = self._start_failure or process.ended.result()
-        self._progress.clear()
-        if self._state == "ready":
-            self._become("restarting", ended)
-            if self._listener is not None and not self._stop.is_set():
-                self._listener.lost(self, ended)
+        if self._state != "ready" and not self._start_failure:
+            ended = f"{ended} while it loaded {self._configure.config.model}{self._memory_hint()}"
         return ended
+
+    def _leave_jobs_behind(self, ended: str) -> None:
+        self._progress.clear()
+        self._become("restarting", ended)
+        if self._listener is not None and not self._stop.is_set():
+            self._listener.lost(self, ended)
+
+    def _memory_hint(self) -> str:
+        """A native library that gets no memory often ends the process without a word."""
+        limit = self._configure.config.max_memory_bytes
+        return "" if limit is None else f" (its memory is limited to {limit / 2**20:.0f} MiB)"
 
     async def _watch_start(self, process: WorkerProcess) -> None:
         ready = asyncio.ensure_future(self._became_ready.wait())
