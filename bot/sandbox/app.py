@@ -238,10 +238,8 @@ class Sandbox:
         return json_response({"message": f"404: Not Found: the sandbox does not know {name}", "code": 0}, 404)
 
     async def _signed_attachment(self, request: web.Request) -> web.StreamResponse:
-        given, made = (
-            request.query.get("hm", ""),
-            self.backend.attachments.signature(request.match_info["attachment_id"]),
-        )
+        given = request.query.get("hm", "")
+        made = self.backend.attachments.signature(request.match_info["attachment_id"])
         if not secrets.compare_digest(given.encode("utf-8", "replace"), made.encode()):
             raise RefusedError(403, 0, "This link is not signed by this sandbox.")
         return send_attachment(self.backend, request)

@@ -39,13 +39,12 @@ class CommandAccess:
 
     def usable_by(self, user_id: str) -> list[Json]:
         """Commands that the person may use somewhere; each says where in its `contexts`."""
-        return [
-            command | {"contexts": contexts}
+        everywhere = (IN_GUILD, IN_BOT_DM, IN_PRIVATE)
+        somewhere = (
+            command | {"contexts": [context for context in everywhere if self._may(user_id, command, context)]}
             for command in self.all()
-            if (
-                contexts := [where for where in (IN_GUILD, IN_BOT_DM, IN_PRIVATE) if self._may(user_id, command, where)]
-            )
-        ]
+        )
+        return [command for command in somewhere if command["contexts"]]
 
     def context_of(self, channel: Json) -> int:
         if channel["type"] != DM:
@@ -101,9 +100,7 @@ class OptionReader:
         for option in given:
             definition = by_name.get(option.get("name"))
             if definition is None or definition["name"] in seen:
-                raise RefusedError(
-                    400, 0, f"There is no option “{str(option.get('name'))[:40]}”, or it is given twice."
-                )
+                raise RefusedError(400, 0, f"“{str(option.get('name'))[:40]}” is no option here, or given twice.")
             seen.add(definition["name"])
             checked.append(self._option(definition, option))
         nested = [definition for definition in definitions if definition["type"] in (SUBCOMMAND, GROUP)]
@@ -161,8 +158,8 @@ class OptionReader:
 
     def _number(self, definition: Json, value: Any) -> int | float:
         name, whole = definition["name"], definition["type"] == INTEGER
-        kinds: tuple[type, ...] = (int,) if whole else (int, float)
-        if not isinstance(value, kinds) or isinstance(value, bool) or abs(value) > 2**53:
+        fits = isinstance(value, int) if whole else isinstance(value, int | float)
+        if not fits or isinstance(value, bool) or not abs(value) <= 2**53:
             raise RefusedError(400, 0, f"“{name}” must be a {'whole ' if whole else ''}number.")
         number: int | float = value
         if "min_value" in definition and number < definition["min_value"]:

@@ -17,40 +17,8 @@ _WITH_CHOICES = frozenset({STRING, INTEGER, NUMBER})
 # Letters, digits, dash and underscore of any script; Discord wants slash names without capitals.
 _SLASH_NAME = re.compile(r"^[-_'\w]{1,32}$")
 _LOCALES = frozenset(
-    [
-        "id",
-        "da",
-        "de",
-        "en-GB",
-        "en-US",
-        "es-ES",
-        "es-419",
-        "fr",
-        "hr",
-        "it",
-        "lt",
-        "hu",
-        "nl",
-        "no",
-        "pl",
-        "pt-BR",
-        "ro",
-        "fi",
-        "sv-SE",
-        "vi",
-        "tr",
-        "cs",
-        "el",
-        "bg",
-        "ru",
-        "uk",
-        "hi",
-        "th",
-        "zh-CN",
-        "ja",
-        "zh-TW",
-        "ko",
-    ]
+    {"id", "da", "de", "en-GB", "en-US", "es-ES", "es-419", "fr", "hr", "it", "lt", "hu", "nl", "no", "pl", "pt-BR"}
+    | {"ro", "fi", "sv-SE", "vi", "tr", "cs", "el", "bg", "ru", "uk", "hi", "th", "zh-CN", "ja", "zh-TW", "ko"}
 )
 
 
@@ -137,7 +105,7 @@ def _option(option: Any, path: str, depth: int) -> Json:
     if not isinstance(option, dict):
         raise required(path)
     kind = option.get("type")
-    if kind not in range(1, 12):
+    if not isinstance(kind, int) or kind not in range(1, 12):
         raise invalid_form(f"{path}.type", "BASE_TYPE_CHOICES", "Value must be one of {1, …, 11}.")
     deepest = {GROUP: 0, SUBCOMMAND: 1}.get(kind, 2)
     if depth > deepest:

@@ -86,6 +86,10 @@ class Session:
         shard, count = self.shard
         return shard == 0 if guild_id is None else (int(guild_id) >> 22) % count == shard
 
+    def can_replay_after(self, sequence: int) -> bool:
+        oldest = self.replay[0][0] if self.replay else self.sequence + 1
+        return oldest - 1 <= sequence <= self.sequence
+
     def send(self, event: str, data: Json) -> None:
         self.sequence += 1
         payload = {"op": DISPATCH, "t": event, "s": self.sequence, "d": data}
@@ -286,13 +290,8 @@ class Gateway:
         self._forget_old()
         session = self._sessions.get(str(data.get("session_id")))
         sequence = data.get("seq")
-        replayable = (
-            session is not None
-            and isinstance(sequence, int)
-            and sequence <= session.sequence
-            and (not session.replay or sequence >= session.replay[0][0] - 1)
-        )
-        if session is None or not replayable:
+        sequence = sequence if isinstance(sequence, int) else -1
+        if session is None or not session.can_replay_after(sequence):
             socket.send({"op": INVALID_SESSION, "d": False})
             return None
         if session.socket is not None:  # the old connection is half open

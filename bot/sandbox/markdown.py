@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from markdown_it import MarkdownIt
+from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
@@ -192,7 +193,7 @@ def _parser() -> MarkdownIt:
     parser.inline.ruler.before("emphasis", "spoiler", _spoiler)
     parser.inline.ruler.push("everyone", _everyone)
     parser.inline.ruler.push("bare_link", _bare_link)
-    interrupts = {"alt": ["paragraph", "blockquote", "list"]}
+    interrupts: RuleOptionsType = {"alt": ["paragraph", "blockquote", "list"]}
     parser.block.ruler.before("list", "subtext", _subtext, interrupts)
     parser.block.ruler.before("blockquote", "quote_to_the_end", _quote_to_the_end, interrupts)
     parser.validateLink = lambda url: _WEB.match(url) is not None  # type: ignore[method-assign]

@@ -188,9 +188,7 @@ class Messages:
     def _add_html(self, shown: Json, message: Json | None) -> None:
         names = markdown.Names(
             users={user_id: self._display_name(user_id) for user_id in self._world.data.users},
-            channels={
-                channel["id"]: channel["name"] for channel in self._world.data.channels.values() if "name" in channel
-            },
+            channels={key: channel["name"] for key, channel in self._world.data.channels.items() if "name" in channel},
             roles={role_id: role["name"] for role_id, role in self._world.data.roles.items()},
             pings_everyone=bool(message and message["mention_everyone"]),
         )

@@ -214,9 +214,9 @@ class PageRoutes:
             checked = requests.modal(me, channel, opened_by["modal"], data, body)
             source = opened_by["message_id"]
             origin = self._world.data.channels.get(opened_by["channel_id"], channel)
-            message = self._world.data.messages.get(origin["id"], {}).get(source) if source else None
+            shown_on = self._world.data.messages.get(origin["id"], {}).get(source) if source else None
             opened_by["modal"] = None  # submitted once
-            record = begin(kind, me, origin, checked, message=message, opened_by=opened_by, locale=locale)
+            record = begin(kind, me, origin, checked, message=shown_on, opened_by=opened_by, locale=locale)
         return json_response({"id": record["id"]})
 
 

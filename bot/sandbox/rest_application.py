@@ -32,9 +32,8 @@ class ApplicationRoutes:
         return json_response({"url": self._backend.gateway.url, "shards": 1, "session_start_limit": starts})
 
     async def me(self, request: web.Request) -> web.Response:
-        return json_response(
-            self._world.bot | {"verified": True, "mfa_enabled": False, "email": None, "locale": "en-US"}
-        )
+        account = {"verified": True, "mfa_enabled": False, "email": None, "locale": "en-US"}
+        return json_response(self._world.bot | account)
 
     async def my_guilds(self, request: web.Request) -> web.Response:
         bits = str(self._world.guild_permissions(self._world.bot_id))
