@@ -41,12 +41,12 @@ class StoryButtons(discord.ui.View):
 
 
 class TurnForm(discord.ui.Modal, title="Edit this turn"):
-    words = discord.ui.Label(
+    words: discord.ui.Label["TurnForm"] = discord.ui.Label(
         text="Text",
         description="What readers will see",
         component=discord.ui.TextInput(style=discord.TextStyle.paragraph, min_length=5, max_length=300),
     )
-    tone = discord.ui.Label(
+    tone: discord.ui.Label["TurnForm"] = discord.ui.Label(
         text="Mood",
         component=discord.ui.Select(
             options=[discord.SelectOption(label="Calm", value="calm"), discord.SelectOption(label="Dark", value="dark")]

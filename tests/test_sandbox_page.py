@@ -4,7 +4,7 @@ import io
 import re
 
 from PIL import Image
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 
 from tests import sandbox_stage
 from tests.sandbox_page_bot import STORY, TITLES
@@ -195,7 +195,7 @@ async def test_hostile_words_names_and_files_execute_nothing(page: Page, stage: 
 async def test_pictures_carry_their_description_and_files_can_be_fetched(page: Page) -> None:
     drawn = io.BytesIO()
     Image.new("RGB", (64, 40), "#1f8f86").save(drawn, "PNG")
-    picture = {"name": "lamp.png", "mimeType": "image/png", "buffer": drawn.getvalue()}
+    picture: FilePayload = {"name": "lamp.png", "mimeType": "image/png", "buffer": drawn.getvalue()}
     await page.keyboard.type("/show")
     await page.keyboard.press("Enter")
     await page.locator(".option-field input[type=file]").set_input_files(picture)

@@ -67,6 +67,9 @@ async def test_members_have_their_own_channels_threads_and_direct_messages(page:
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Side notes", level=1)).to_be_visible()
     await expect(page.locator(".threads .channel.open")).to_have_text("Side notes")
+    await page.get_by_role("link", name="stories").click()
+    await last(page, "A thread should hang here").get_by_role("link", name="Side notes").click()
+    await expect(page.get_by_role("heading", name="Side notes", level=1)).to_be_visible()
     await page.get_by_role("button", name="New direct message").click()
     await page.get_by_role("menuitem", name="inkwell").click()
     await expect(page.get_by_role("heading", name="You and inkwell")).to_be_visible()
@@ -103,6 +106,7 @@ async def test_two_pages_see_each_other_type_reply_and_delete(page: Page, stage:
 
 async def test_a_lost_connection_is_named_and_the_page_catches_up(page: Page, stage: Stage, watch: Watch) -> None:
     writer = stage.sandbox.world.data.parts["writer"]
+    await page.keyboard.type("A draft")
     await page.context.set_offline(True)
     for opened in list(stage.sandbox.backend.pages._pages):
         if opened.user_id == writer and opened.transport is not None:
@@ -113,6 +117,7 @@ async def test_a_lost_connection_is_named_and_the_page_catches_up(page: Page, st
     stage.sandbox.backend.messages.create(stage.sandbox.world.data.parts["admin"], channel, said)
     await page.context.set_offline(False)
     await expect(page.get_by_text("Said while you were away")).to_be_visible()
+    await expect(page.locator(".composer-field")).to_have_value("A draft")
     await expect(page.locator(".banner.warning")).to_be_hidden()
     # the browser itself reports sockets that failed to open while there was no network
     watch.said = [line for line in watch.said if "ERR_INTERNET_DISCONNECTED" not in line]
