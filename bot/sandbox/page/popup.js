@@ -34,8 +34,7 @@ export function openPopup(box, anchor, { align = "start", matchWidth = false, on
   };
   const outside = (event) => {
     const path = event.composedPath();
-    if (!path.includes(box) && !(anchor instanceof Element && path.includes(anchor)))
-      close();
+    if (!path.includes(box) && !(anchor instanceof Element && path.includes(anchor))) close();
   };
   const escape = (event) => {
     if (event.key !== "Escape") return;
