@@ -41,12 +41,12 @@ class StoryButtons(discord.ui.View):
 
 
 class TurnForm(discord.ui.Modal, title="Edit this turn"):
-    words = discord.ui.Label(
+    words: discord.ui.Label["TurnForm"] = discord.ui.Label(
         text="Text",
         description="What readers will see",
         component=discord.ui.TextInput(style=discord.TextStyle.paragraph, min_length=5, max_length=300),
     )
-    tone = discord.ui.Label(
+    tone: discord.ui.Label["TurnForm"] = discord.ui.Label(
         text="Mood",
         component=discord.ui.Select(
             options=[discord.SelectOption(label="Calm", value="calm"), discord.SelectOption(label="Dark", value="dark")]
@@ -89,6 +89,16 @@ class Library(discord.ui.LayoutView):
         )
 
 
+class Chinese(app_commands.Translator):
+    """One command's words in Chinese."""
+
+    async def translate(
+        self, string: app_commands.locale_str, locale: discord.Locale, context: app_commands.TranslationContextTypes
+    ) -> str | None:
+        words = {"whisper": "悄悄话", "Answers you alone": "只回答你一人"}
+        return words.get(string.message) if locale is discord.Locale.chinese else None
+
+
 class PageBot(discord.Client):
     """Says when it is ready through `ready_once`; a stream goes on whenever a test sets `next_words`."""
 
@@ -103,6 +113,7 @@ class PageBot(discord.Client):
     async def setup_hook(self) -> None:
         self.add_view(StoryButtons())
         self.add_view(Library())
+        await self.tree.set_translator(Chinese())
         await self.tree.sync()
 
     async def on_ready(self) -> None:

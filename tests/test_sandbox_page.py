@@ -1,149 +1,18 @@
-"""The sandbox's page in headless Chromium, over the real sandbox and a small real bot. Knows nothing of Inkwell's own
-commands."""
+"""Commands, forms, buttons and messages on the sandbox's page, over the real sandbox and a small real bot."""
 
-import asyncio
 import io
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import pytest
-import pytest_asyncio
 from PIL import Image
-from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
+from playwright.async_api import FilePayload, Page, expect
 
-from bot.sandbox.app import Sandbox
-from bot.sandbox.attach import point_discord_at
-from bot.sandbox.limits import Pace, Timing
-from bot.sandbox.message_form import MessageForm
-from tests.sandbox_page_bot import STORY, TITLES, PageBot
+from tests import sandbox_stage
+from tests.sandbox_page_bot import STORY, TITLES
+from tests.sandbox_stage import Stage, command, last, needs_browser
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-ANSWER_S = 1.0  # a real Discord waits 3 s; a silent command fails sooner here
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is not installed"),
-]
-
-
-@dataclass
-class Watch:
-    """What a page did that it must not do."""
-
-    said: list[str] = field(default_factory=list)
-    dialogs: list[str] = field(default_factory=list)
-    elsewhere: list[str] = field(default_factory=list)
-
-    def follow(self, page: Page) -> None:
-        page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
-        page.on("request", lambda request: self._request(request.url))
-        page.on("dialog", lambda dialog: self._dialog(dialog.message))
-
-    def _request(self, url: str) -> None:
-        if not re.match(r"(http|ws)://127\.0\.0\.1:\d+/|blob:http://127\.0\.0\.1:|data:", url):
-            self.elsewhere.append(url)
-
-    def _dialog(self, message: str) -> None:
-        self.dialogs.append(message)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    sandbox: Sandbox
-    bot: PageBot
-    browser: Browser
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """One sandbox, one bot and one browser for the whole file; every test opens a page of its own."""
-    fast = Pace(messages=500, route=500, everything=500)
-    directory = tmp_path_factory.mktemp("sandbox")
-    async with Sandbox(directory, timing=Timing(ack_s=ANSWER_S), pace=fast) as sandbox, async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        with point_discord_at(sandbox.base_url):
-            async with PageBot() as bot:
-                running = asyncio.create_task(bot.start(sandbox.bot_token))
-                await asyncio.wait_for(bot.ready_once.wait(), 20)
-                yield Stage(sandbox=sandbox, bot=bot, browser=browser)
-                await bot.close()
-                await running
-        await browser.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def context(stage: Stage) -> AsyncIterator[BrowserContext]:
-    context = await stage.browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(8_000)
-    yield context
-    await context.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def watch() -> AsyncIterator[Watch]:
-    """Holds every test to this: no request leaves the machine, nothing opens a dialog, the console stays empty."""
-    watch = Watch()
-    yield watch
-    assert watch.elsewhere == []
-    assert watch.dialogs == []
-    assert watch.said == []
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(stage: Stage, context: BrowserContext, watch: Watch) -> Page:
-    page = await context.new_page()
-    watch.follow(page)
-    await open_page(page, stage)
-    return page
-
-
-async def open_page(page: Page, stage: Stage) -> None:
-    await page.goto(stage.sandbox.page_url)
-    await expect(page.locator(".intro, .message, .loading-older").first).to_be_attached()
-    await expect(page.locator(".composer-field")).to_be_focused()
-
-
-async def command(page: Page, name: str, text: str = "") -> None:
-    """Types a command, its first option, and sends it, by keyboard alone."""
-    await page.locator(".composer-field").focus()
-    await page.keyboard.type(f"/{name}")
-    await expect(page.get_by_role("option").first).to_be_visible()
-    await page.keyboard.press("Enter")
-    await expect(page.locator(".command-chip.entered")).to_be_visible()
-    if text:
-        await page.keyboard.insert_text(text)
-    await page.keyboard.press("Enter")
-
-
-def last(page: Page, text: str = "") -> Locator:
-    return page.locator(".message", has_text=text).last
-
-
-async def test_a_newcomer_sees_the_server_the_hint_and_how_to_begin(page: Page) -> None:
-    await expect(page.get_by_role("heading", name="Welcome to #stories")).to_be_visible()
-    await expect(page.locator(".banner.hint")).to_contain_text("DISCORD_TOKEN")
-    await expect(page.get_by_role("radio", name="Write as Wren (writer)")).to_be_checked()
-    await page.get_by_role("button", name="/story", exact=True).click()
-    await expect(page.get_by_role("option").first).to_contain_text("/story open")
-    await page.keyboard.press("Escape")
-    await page.get_by_role("button", name="Dismiss this hint").click()
-    await page.reload()
-    await expect(page.locator(".intro")).to_be_visible()
-    await expect(page.locator(".banner.hint")).to_have_count(0)
+# the fixtures, under the names that pytest looks for
+stage, context, page, watch = sandbox_stage.stage, sandbox_stage.context, sandbox_stage.page, sandbox_stage.watch
+pytestmark = needs_browser
 
 
 async def test_a_command_is_picked_filled_and_streamed_by_keyboard(page: Page, stage: Stage) -> None:
@@ -326,7 +195,7 @@ async def test_hostile_words_names_and_files_execute_nothing(page: Page, stage: 
 async def test_pictures_carry_their_description_and_files_can_be_fetched(page: Page) -> None:
     drawn = io.BytesIO()
     Image.new("RGB", (64, 40), "#1f8f86").save(drawn, "PNG")
-    picture = {"name": "lamp.png", "mimeType": "image/png", "buffer": drawn.getvalue()}
+    picture: FilePayload = {"name": "lamp.png", "mimeType": "image/png", "buffer": drawn.getvalue()}
     await page.keyboard.type("/show")
     await page.keyboard.press("Enter")
     await page.locator(".option-field input[type=file]").set_input_files(picture)
@@ -340,99 +209,16 @@ async def test_pictures_carry_their_description_and_files_can_be_fetched(page: P
     await page.locator(".composer-field").focus()
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("img", name="The lamp again")).to_be_visible()
-    too_big = {"name": "huge.bin", "mimeType": "application/octet-stream", "buffer": bytes(10 * 1024 * 1024 + 1)}
-    await page.locator("#composer input[type=file]").set_input_files([too_big])
+    await page.locator("#main").evaluate(
+        """main => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(10 * 1024 * 1024 + 1)], "huge.bin"));
+            data.items.add(new File(["dropped"], "dropped.txt"));
+            main.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+        }"""
+    )
+    await expect(page.locator(".tray-name")).to_have_text(["dropped.txt"])
     await expect(page.get_by_role("alert").filter(has_text="“huge.bin” is 10 MB")).to_be_visible()
-
-
-async def test_a_reader_of_old_messages_is_not_moved_and_may_jump_to_the_present(page: Page, stage: Stage) -> None:
-    world = stage.sandbox.world
-    channel = next(entry for entry in world.text_channels() if entry["name"] == "workshop")
-    say = stage.sandbox.backend.messages
-    for number in range(70):
-        say.create(world.data.parts["admin"], channel, MessageForm(content=f"Line {number}"))
-    await page.get_by_role("link", name="workshop").click()
-    await expect(page.get_by_text("Line 69", exact=True)).to_be_visible()
-    await expect(page.get_by_text("Line 0", exact=True)).to_have_count(0)
-    scroller = page.locator("#scroller")
-    await scroller.evaluate("node => { node.scrollTop = 0 }")
-    await expect(page.get_by_text("Line 0", exact=True)).to_be_attached()
-    await expect(page.get_by_role("button", name="Jump to present")).to_be_visible()
-
-    await page.get_by_text("Line 30", exact=True).scroll_into_view_if_needed()
-    where = await page.get_by_text("Line 30", exact=True).bounding_box()
-    say.create(world.data.parts["admin"], channel, MessageForm(content="Something new"))
-    await page.get_by_role("button", name="New messages (1)").wait_for()
-    assert await page.get_by_text("Line 30", exact=True).bounding_box() == where
-    await page.get_by_role("button", name="New messages (1)").click()
-    await expect(page.get_by_text("Something new", exact=True)).to_be_in_viewport()
-    await expect(page.locator(".pill")).to_be_hidden()
-
-
-async def test_members_have_their_own_channels_threads_and_direct_messages(page: Page) -> None:
-    await expect(page.get_by_role("link", name="admin-desk")).to_have_count(0)
-    await page.get_by_role("link", name="announcements").click()
-    await expect(page.locator(".composer-field")).to_have_attribute("placeholder", "Wren may not write here.")
-    await page.get_by_role("radio", name="Write as Ida (admin)").click()
-    await expect(page.get_by_role("link", name="admin-desk")).to_be_visible()
-    await page.get_by_role("link", name="stories").click()
-    await page.keyboard.type("A thread should hang here")
-    await page.keyboard.press("Enter")
-    await last(page, "A thread should hang here").click(button="right")
-    await page.get_by_role("menuitem", name="Create thread").click()
-    await page.get_by_role("textbox", name="Name of the thread").fill("Side notes")
-    await page.keyboard.press("Enter")
-    await expect(page.get_by_role("heading", name="Side notes", level=1)).to_be_visible()
-    await expect(page.locator(".threads .channel.open")).to_have_text("Side notes")
-    await page.get_by_role("button", name="New direct message").click()
-    await page.get_by_role("menuitem", name="inkwell").click()
-    await expect(page.get_by_role("heading", name="You and inkwell")).to_be_visible()
-    await command(page, "whisper")
-    await expect(last(page)).to_contain_text("Only for your ears.")
-
-
-async def test_two_pages_see_each_other_type_reply_and_delete(page: Page, stage: Stage, watch: Watch) -> None:
-    other_context = await stage.browser.new_context(locale="en-GB")
-    other = await other_context.new_page()
-    watch.follow(other)
-    await open_page(other, stage)
-    await other.get_by_role("radio", name="Write as Tomás (co-author)").click()
-    await expect(other.locator(".switcher-title")).to_have_text("You are writing as Tomás")
-    await expect(other.locator(".message").last).to_be_visible()
-    await other.locator(".composer-field").focus()
-    await other.keyboard.type("Are you there?")
-    await expect(page.locator(".typing")).to_have_text("Tomás is typing…")
-    await other.keyboard.press("Enter")
-    question = last(page, "Are you there?")
-    await expect(question).to_be_visible()
-    await expect(page.locator(".typing")).to_have_text("")
-    await question.focus()
-    await page.keyboard.press("r")
-    await page.keyboard.type("Always.")
-    await page.keyboard.press("Enter")
-    await expect(last(other, "Always.").locator(".context")).to_contain_text("Are you there?")
-    mine = other.locator(".message", has_text="Are you there?").filter(has_not_text="Always.").last
-    await mine.click(button="right")
-    await other.get_by_role("menuitem", name="Delete message").click()
-    await expect(page.locator(".m-content", has_text="Are you there?")).to_have_count(0)
-    await other_context.close()
-
-
-async def test_a_lost_connection_is_named_and_the_page_catches_up(page: Page, stage: Stage, watch: Watch) -> None:
-    writer = stage.sandbox.world.data.parts["writer"]
-    await page.context.set_offline(True)
-    for opened in list(stage.sandbox.backend.pages._pages):
-        if opened.user_id == writer and opened.transport is not None:
-            opened.transport.abort()
-    await expect(page.locator(".banner.warning")).to_have_text("The connection was lost. Reconnecting…")
-    channel = stage.sandbox.world.text_channels()[0]
-    said = MessageForm(content="Said while you were away")
-    stage.sandbox.backend.messages.create(stage.sandbox.world.data.parts["admin"], channel, said)
-    await page.context.set_offline(False)
-    await expect(page.get_by_text("Said while you were away")).to_be_visible()
-    await expect(page.locator(".banner.warning")).to_be_hidden()
-    # the browser itself reports sockets that failed to open while there was no network
-    watch.said = [line for line in watch.said if "ERR_INTERNET_DISCONNECTED" not in line]
 
 
 async def test_the_message_counter_refuses_more_than_two_thousand_characters(page: Page) -> None:
@@ -444,49 +230,3 @@ async def test_the_message_counter_refuses_more_than_two_thousand_characters(pag
     await page.keyboard.press("Enter")
     await expect(page.locator(".message", has_text="x" * 2000)).to_be_visible()
     await expect(page.locator(".composer-field")).to_have_value("")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_colours_follow_the_system_and_the_switch_is_remembered(stage: Stage, watch: Watch, scheme: str) -> None:
-    context = await stage.browser.new_context(locale="en-GB", color_scheme=scheme)  # type: ignore[arg-type]
-    page = await context.new_page()
-    watch.follow(page)
-    await open_page(page, stage)
-    background = "getComputedStyle(document.body).backgroundColor"
-    by_system = await page.evaluate(background)
-    await page.get_by_role("button", name="Colours: as the system").click()
-    await page.get_by_role("button", name="Colours: light").click()
-    await expect(page.get_by_role("button", name="Colours: dark")).to_be_visible()
-    dark = await page.evaluate(background)
-    assert (by_system == dark) == (scheme == "dark")
-    await page.reload()
-    await expect(page.get_by_role("button", name="Colours: dark")).to_be_visible()
-    assert await page.evaluate(background) == dark
-    await context.close()
-
-
-async def test_a_narrow_chinese_page_has_its_words_fonts_and_drawer(stage: Stage, watch: Watch) -> None:
-    context = await stage.browser.new_context(locale="zh-CN", viewport={"width": 380, "height": 720})
-    page = await context.new_page()
-    watch.follow(page)
-    await open_page(page, stage)
-    assert await page.evaluate("document.documentElement.lang") == "zh-Hans"
-    assert await page.evaluate("document.documentElement.scrollWidth") == 380, "nothing may stick out sideways"
-    await page.keyboard.type("你好，灯塔")
-    await page.keyboard.press("Enter")
-    said = last(page, "你好，灯塔").locator(".m-content .rich")
-    await expect(said).to_have_attribute("lang", "zh-Hans")
-    await expect(page.get_by_role("radio").first).to_be_hidden()
-    await page.get_by_role("button", name="频道与成员").click()
-    await expect(page.get_by_role("radio", name="以 Wren 的身份写作（作者）")).to_be_visible()
-    await page.keyboard.press("Escape")
-    await expect(page.get_by_role("radio").first).to_be_hidden()
-    await context.close()
-
-
-async def test_an_absent_bot_is_announced(page: Page, stage: Stage) -> None:
-    """Last: it takes the bot away."""
-    await stage.bot.close()
-    await expect(page.locator(".banner.quiet")).to_contain_text("inkwell is offline")
-    await command(page, "whisper")
-    await expect(page.locator(".sending.failed")).to_contain_text(re.compile("offline|did not respond"))

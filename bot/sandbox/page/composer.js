@@ -253,7 +253,7 @@ export function mountComposer() {
   async function send() {
     const content = field.value.trim();
     const count = [...content].length;
-    if (busy || (!content && !tray.count())) return;
+    if (busy || !state.current || (!content && !tray.count())) return;
     if (!maySend()) {
       say(t("noPermission", { name: nameOf(state.me) }));
       return;

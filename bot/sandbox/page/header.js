@@ -33,7 +33,7 @@ export function mountHeader() {
   drawTheme();
   fill($("#header"), menu, place, el("div.header-tools", {}, themeButton, memberToggle));
   const drawPlace = () => fill(place, ...placeParts());
-  for (const topic of ["world", "channel", "channel:loading", "channels", "bot"]) on(topic, drawPlace);
+  for (const topic of ["world", "resync", "channel", "channel:loading", "channels", "bot"]) on(topic, drawPlace);
 
   const panel = $("#members");
   panel.setAttribute("aria-label", t("members"));

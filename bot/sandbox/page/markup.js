@@ -112,7 +112,10 @@ export function reveal(spoiler) {
   spoiler.removeAttribute("aria-label");
 }
 
-/** @param {string} html from one of the server's `html` fields @returns {string} its words on one line, spoilers hidden */
+/**
+ * @param {string} html from one of the server's `html` fields
+ * @returns {string} its words on one line, spoilers hidden
+ */
 export function wordsOf(html) {
   const { body } = new DOMParser().parseFromString(html, "text/html");
   for (const spoiler of body.querySelectorAll(".spoiler")) spoiler.replaceWith(t("hiddenWords"));

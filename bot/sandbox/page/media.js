@@ -27,7 +27,11 @@ export function linkAddress(url) {
   }
 }
 
-/** @param {object} message @param {object} item attachment or unfurled media @returns {string|null} resolves attachment:// */
+/**
+ * @param {object} message
+ * @param {object} item attachment or unfurled media
+ * @returns {string|null} its own address; attachment:// is resolved
+ */
 export function addressIn(message, item) {
   const url = item?.url ?? "";
   if (!url.startsWith("attachment://")) return ownAddress(item?.proxy_url) ?? ownAddress(url);

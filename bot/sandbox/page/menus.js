@@ -1,4 +1,4 @@
-// Context menus: of a message (the bot's message commands, reply, copy) and of a member (the bot's member commands, DM).
+// Context menus: of a message (the bot's message commands, reply, copy) and of a member (its member commands, a DM).
 
 import { $, el } from "./dom.js";
 import { icon } from "./icons.js";
@@ -30,24 +30,22 @@ export function openMenu(anchor, label, items) {
   const box = el(
     "div.menu",
     { role: "menu", aria: { label } },
-    items
-      .filter(Boolean)
-      .map((item) =>
-        item === "line"
-          ? el("div.menu-line", { role: "separator" })
-          : el(
-              "button.menu-item",
-              {
-                type: "button",
-                class: item.grave ? "grave" : "",
-                role: "menuitem",
-                tabindex: -1,
-                on: { click: () => run(item) },
-              },
-              item.picture ?? (item.icon ? icon(item.icon) : null),
-              el("span", {}, item.label),
-            ),
-      ),
+    items.filter(Boolean).map((item) =>
+      item === "line"
+        ? el("div.menu-line", { role: "separator" })
+        : el(
+            "button.menu-item",
+            {
+              type: "button",
+              class: item.grave ? "grave" : "",
+              role: "menuitem",
+              tabindex: -1,
+              on: { click: () => run(item) },
+            },
+            item.picture ?? (item.icon ? icon(item.icon) : null),
+            el("span", {}, item.label),
+          ),
+    ),
   );
   box.addEventListener("keydown", (event) => {
     const all = [...box.querySelectorAll("[role=menuitem]")];
@@ -85,7 +83,8 @@ export function mountMenus() {
     const person = event.target.closest("[data-user]");
     const message = event.target.closest(".message");
     if (!person && !message) return;
-    if (message && !person && (event.target.closest("a[href], img") || !getSelection().isCollapsed)) return; // the browser's own menu
+    // links, pictures and selected text keep the browser's own menu
+    if (!person && (event.target.closest("a[href], img") || !getSelection().isCollapsed)) return;
     event.preventDefault();
     const point = event.clientX || event.clientY ? { x: event.clientX, y: event.clientY } : (person ?? message);
     if (person) userMenu(point, person.dataset.user);
@@ -94,6 +93,9 @@ export function mountMenus() {
   document.addEventListener("click", (event) => {
     const person = event.target.closest("[data-user]");
     if (person?.matches("button")) userMenu(person, person.dataset.user);
+    const mention = event.target.closest(".mention[data-id]");
+    if (state.users.has(mention?.dataset.id)) userMenu(mention, mention.dataset.id);
+    else if (state.channels.has(mention?.dataset.id)) openChannel(mention.dataset.id);
     const jump = event.target.closest("[data-jump]");
     if (jump) jumpTo(jump.dataset.jump);
     const tool = event.target.closest("[data-tool]");

@@ -46,7 +46,17 @@ export function commandOf(message) {
  */
 export function renderMessage(message, { compact }) {
   const node = el("article.message", { tabindex: -1, data: { id: message.id } });
-  for (const name of ["context", "gutter", "head", "content", "attachments", "embeds", "components", "foot"]) {
+  for (const name of [
+    "context",
+    "gutter",
+    "head",
+    "content",
+    "attachments",
+    "embeds",
+    "components",
+    "thread",
+    "foot",
+  ]) {
     node.append(el(`div.m-${name}`, { hidden: true }));
   }
   node.append(el("div.m-tools", {}, toolButton("reply", t("reply")), toolButton("dots", t("more"))));
@@ -72,13 +82,13 @@ function toolButton(name, label) {
 /** Brings an article up to date; what did not change is not touched. */
 export function updateMessage(node, message, { compact, edited = false }) {
   const author = authorOf(message);
+  if (edited && node.current.content !== message.content) markLive(node, message);
   node.current = message;
   node.classList.toggle("compact", compact);
   node.classList.toggle("ephemeral", isEphemeral(message));
   node.classList.toggle("thinking", isThinking(message));
   node.classList.toggle("pings", mentionsMe(message));
   node.classList.toggle("system", [JOIN_TYPE, THREAD_CREATED_TYPE].includes(message.type));
-  if (edited) markLive(node, message);
   const date = new Date(message.timestamp);
   const name = nameOf(author);
   node.setAttribute("aria-label", `${name}, ${stampOf(date)}`);
@@ -118,6 +128,7 @@ export function updateMessage(node, message, { compact, edited = false }) {
   );
   part(node, "embeds", [message.embeds], () => renderEmbeds(message));
   part(node, "components", [message.components, message.attachments], () => renderComponents(message));
+  part(node, "thread", [message.thread?.id, message.thread?.name], () => (message.thread ? threadOf(message) : null));
   part(node, "foot", [isEphemeral(message)], () => (isEphemeral(message) ? footOf() : null));
   drawContent(node);
 }
@@ -208,6 +219,11 @@ function contextOf(message) {
       wordsOf(original.html ?? "") || t("attachmentOnly"),
     ),
   );
+}
+
+function threadOf({ thread }) {
+  const known = state.channels.get(thread.id) ?? thread;
+  return el("a.thread-link", { href: `#${thread.id}` }, icon("thread"), el("span", {}, known.name), icon("right"));
 }
 
 function footOf() {

@@ -57,6 +57,7 @@ export function mountMessages() {
     fill(list, skeleton());
   });
   on("older", () => follow.steady(rebuild));
+  on("resync", () => follow.steady(rebuild));
   on("message:create", (message) => {
     const follows = follow.pinned();
     if (message.author.id === state.me.id) follow.toBottom();

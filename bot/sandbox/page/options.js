@@ -15,10 +15,15 @@ const AUTOCOMPLETE_PAUSE_MS = 220;
 /**
  * @param {import("./commands.js").Entry} entry
  * @param {{
- *   leave: (text: string) => void, send: (values: object[], files: File[]) => void, fileProblem: (file: File) => string|null,
+ *   leave: (text: string) => void,
+ *   send: (values: object[], files: File[]) => void,
+ *   fileProblem: (file: File) => string|null,
  *   first?: string,
  * }} how first: text for the first option
- * @returns {{row: HTMLElement, panel: HTMLElement, focus: () => void, submit: () => void, takeFile: (file: File) => boolean, problem: HTMLElement}}
+ * @returns {{
+ *   row: HTMLElement, panel: HTMLElement, problem: HTMLElement,
+ *   focus: () => void, submit: () => void, takeFile: (file: File) => boolean,
+ * }}
  */
 export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
   const problem = el("p.composer-problem", { role: "alert", hidden: true });

@@ -46,17 +46,13 @@ export function avatar(user, size = "") {
     );
   }
   const name = nameOf(user);
-  return el(
-    "span.avatar",
-    { class: `${size} hue-${hueOf(user?.username ?? name)}`, aria: { hidden: true } },
-    initials(name),
-  );
+  return el("span.avatar", { class: `${size} hue-${hueOf(user)}`, aria: { hidden: true } }, initials(name));
 }
 
-function hueOf(text) {
-  let sum = 0;
-  for (const character of text) sum = (sum * 31 + character.codePointAt(0)) >>> 0;
-  return sum % HUES;
+// People of the server get colours in their order, so that no two of the first few look alike.
+function hueOf(user) {
+  const at = [...state.users.keys()].indexOf(user?.id);
+  return Math.max(at, 0) % HUES;
 }
 
 function initials(name) {

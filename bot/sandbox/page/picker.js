@@ -10,7 +10,10 @@ import { avatar, botName } from "./people.js";
 /**
  * @param {HTMLElement} field the composer's text area
  * @param {(entry: import("./commands.js").Entry) => void} choose
- * @returns {{node: HTMLElement, update: (text: string) => void, isOpen: () => boolean, handleKey: (event: KeyboardEvent) => boolean, close: () => void}}
+ * @returns {{
+ *   node: HTMLElement, update: (text: string) => void, close: () => void,
+ *   handleKey: (event: KeyboardEvent) => boolean,
+ * }}
  */
 export function commandPicker(field, choose) {
   const list = listbox({
@@ -53,7 +56,6 @@ export function commandPicker(field, choose) {
   return {
     node,
     close,
-    isOpen: () => !node.hidden,
     update(text) {
       if (!text.startsWith("/") || text.includes("\n") || text === shutFor) {
         close();

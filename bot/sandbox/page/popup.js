@@ -1,4 +1,4 @@
-// A box in the top layer beside what opened it: placed, kept in view, and closed by Escape, a click elsewhere or a scroll.
+// A box in the top layer beside what opened it: placed, kept in view, closed by Escape or a click elsewhere.
 
 const MARGIN_PX = 8;
 let current = null;
@@ -6,11 +6,10 @@ let current = null;
 /**
  * @param {HTMLElement} box
  * @param {HTMLElement|{x: number, y: number}} anchor an element, or a point of the window
- * @param {{align?: "start"|"end", matchWidth?: boolean, onClose?: () => void, keep?: HTMLElement}} [how] keep: clicks in
- *   it do not close the box
+ * @param {{align?: "start"|"end", matchWidth?: boolean, onClose?: () => void}} [how]
  * @returns {{close: () => void, place: () => void}}
  */
-export function openPopup(box, anchor, { align = "start", matchWidth = false, onClose = () => {}, keep = null } = {}) {
+export function openPopup(box, anchor, { align = "start", matchWidth = false, onClose = () => {} } = {}) {
   current?.close();
   // Outside of an open modal dialog everything is inert, so the box goes inside it.
   const host = (anchor instanceof Element && anchor.closest("dialog")) || document.body;
@@ -35,8 +34,7 @@ export function openPopup(box, anchor, { align = "start", matchWidth = false, on
   };
   const outside = (event) => {
     const path = event.composedPath();
-    if (!path.includes(box) && !(anchor instanceof Element && path.includes(anchor)) && !(keep && path.includes(keep)))
-      close();
+    if (!path.includes(box) && !(anchor instanceof Element && path.includes(anchor))) close();
   };
   const escape = (event) => {
     if (event.key !== "Escape") return;

@@ -38,6 +38,7 @@ export function sitDown(userId) {
   turn += 1;
   socket?.close();
   state.logs.clear();
+  state.current = null;
   state.unread.clear();
   state.typing.clear();
   state.me = state.users.get(userId) ?? null;
@@ -66,11 +67,13 @@ async function load(userId, mine) {
       logs.map((id) => (state.channels.has(id) ? fetchMessages(userId, id, undefined, PAGE_SIZE) : [])),
     );
     if (mine !== turn) return;
+    const known = new Map(state.logs);
     state.logs.clear();
-    logs.forEach((id, index) => takePage(id, pages[index]));
-    state.current = null;
+    logs.forEach((id, index) => takePage(id, pages[index], known.get(id)));
+    const again = open !== null && state.current === open;
     setConnection("open");
-    openChannel(open, { keep: true });
+    if (again) emit("resync", open);
+    else openChannel(open, { keep: true });
     const waiting = held ?? [];
     held = null;
     waiting.forEach(apply);
@@ -79,10 +82,15 @@ async function load(userId, mine) {
   }
 }
 
-function takePage(channelId, newestFirst) {
+/** Adds a page to a channel's log; of a log from before a lost connection, what joins on to the page is kept. */
+function takePage(channelId, newestFirst, before = null) {
   const log = logOf(channelId);
   for (const message of [...newestFirst].reverse()) putMessage(message);
   log.complete = newestFirst.length < PAGE_SIZE;
+  const oldest = newestFirst.at(-1);
+  if (log.complete || !before?.messages.some((message) => message.id === oldest.id)) return;
+  for (const message of before.messages) if (compareIds(message.id, oldest.id) < 0) putMessage(message);
+  log.complete = before.complete;
 }
 
 /** Which channel to show: the address bar's, the last one, the first text channel. @returns {string|null} */
@@ -161,7 +169,7 @@ const FRAMES = {
       const fresh = putMessage(message);
       if (message.channel_id === state.current) emit(fresh ? "message:create" : "message:update", message);
     }
-    if (message.channel_id !== state.current || document.hidden) {
+    if (message.author.id !== state.me.id && (message.channel_id !== state.current || document.hidden)) {
       state.unread.set(message.channel_id, (state.unread.get(message.channel_id) ?? 0) + 1);
       emit("unread");
     }

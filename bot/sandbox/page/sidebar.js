@@ -171,7 +171,7 @@ function switcherParts() {
       "div.switch",
       { role: "radiogroup", aria: { labelledby: "switcher-title" }, on: { keydown: roam } },
       people().map((user) => {
-          const mine = user.id === me?.id;
+        const mine = user.id === me?.id;
         const label = t("switchTo", { name: nameOf(user), part: partOf(user) });
         return el(
           "button.switch-to",

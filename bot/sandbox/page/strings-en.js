@@ -33,7 +33,7 @@ export const en = {
   themeDark: "Colours: dark",
 
   // Hint and state bars
-  hint: "This is a sandbox: a small chat server on your own machine, where nothing leaves your computer. To take Inkwell to Discord, put DISCORD_TOKEN in .env and start it again.",
+  hint: "This is a sandbox: a small chat server on your own machine, with no account and no one else in it. To take Inkwell to Discord, put DISCORD_TOKEN in .env and start it again.",
   dismissHint: "Dismiss this hint",
   connecting: "Connecting…",
   reconnecting: "The connection was lost. Reconnecting…",

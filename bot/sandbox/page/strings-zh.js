@@ -30,7 +30,7 @@ export const zh = {
   themeLight: "配色：浅色",
   themeDark: "配色：深色",
 
-  hint: "这里是沙盒：一个运行在你自己电脑上的小型聊天服务器，任何内容都不会离开本机。想让 Inkwell 进入 Discord，请在 .env 中填写 DISCORD_TOKEN，然后重新启动。",
+  hint: "这里是沙盒：一个运行在你自己电脑上的小型聊天服务器，无需账号，也没有其他人。想让 Inkwell 进入 Discord，请在 .env 中填写 DISCORD_TOKEN，然后重新启动。",
   dismissHint: "不再显示此提示",
   connecting: "正在连接……",
   reconnecting: "连接已断开，正在重新连接……",

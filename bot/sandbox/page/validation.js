@@ -7,7 +7,10 @@ import { booleanChoices, channelChoices, listedChoices, roleChoices, userChoices
 const MOST_STRING = 6000; // Discord's limit on a slash command's string
 const SAFE_INTEGER = 2 ** 53;
 
-/** @param {object} option @returns {import("./choices.js").Choice[]|null} what it can be picked from, null for free entry */
+/**
+ * @param {object} option
+ * @returns {import("./choices.js").Choice[]|null} what it can be picked from, null for free entry
+ */
 export function choicesFor(option) {
   if (option.choices?.length) return listedChoices(option.choices);
   switch (option.type) {
