@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -169,7 +170,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    config = WorkerConfig(model=asked.model or "steady", data_dir=str(Path.cwd()), threads=1)
+    config = WorkerConfig(model=asked.model or "steady", data_dir=tempfile.gettempdir(), threads=1)
     factory = "" if asked.model else "benchmarks.instant_model:steady"
 
     async def run() -> Soaked:
