@@ -9,7 +9,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from models.language.weights import LocalModel
 from tests.inkwell_process import running
-from tests.test_sandbox_page import ARGUMENTS, CHROMIUM, Watch
+from tests.sandbox_stage import ARGUMENTS, CHROMIUM, Watch
 
 pytestmark = [
     pytest.mark.browser,
