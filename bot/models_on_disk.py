@@ -3,9 +3,8 @@
 import sys
 from pathlib import Path
 
-from models.language.weight_progress import console_progress
-
 from models.language import weights
+from models.language.weight_progress import console_progress
 
 
 def fetch(spec: str, data_dir: Path) -> int:
