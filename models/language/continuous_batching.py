@@ -9,7 +9,7 @@ ties are common, and equal seeds promise equal texts only in equal batches.
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from math import ceil
 from queue import Empty, SimpleQueue
@@ -69,11 +69,13 @@ class Batching:
 
     def __init__(self, model: PreTrainedModel, limits: BatchLimits) -> None:
         """Allocates the cache. Raises MemoryError or torch.OutOfMemoryError when it doesn't fit."""
+        if not log.isEnabledFor(logging.DEBUG):
+            logging.getLogger("ContinuousBatchingLogger").setLevel(logging.WARNING)  # it tells of every start and stop
         self._manager = _Manager(model, limits)
         self._manager.warmup()  # only makes the cache: there are no graphs to capture
         self._manager.start()
 
-    def stream(self, request_id: str, prompt: list[int], sampling: Sampling, stops: list[int]) -> Iterator[Tokens]:
+    def stream(self, request_id: str, prompt: list[int], sampling: Sampling, stops: list[int]) -> Generator[Tokens]:
         """New tokens of one request until it is finished; closing the iterator cancels it within one token.
 
         A token in `stops` ends it and is yielded last. Raises OutOfMemoryError, and RuntimeError when the loop failed.

@@ -2,21 +2,29 @@
 directory for torch. Knows nothing of where weights come from or who reads them.
 
 Both directions write beside the target and rename, so that an interrupted conversion leaves nothing half-made.
+
+    python -m models.language.convert to-directory MODEL.gguf DIRECTORY [--kind bf16|f32]
+    python -m models.language.convert to-gguf DIRECTORY MODEL.gguf [--kind f32|f16|q8_0]
 """
 
+import argparse
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from models.language.gguf_header import read_header
+
 if TYPE_CHECKING:
     import gguf
     import numpy as np
 
 Kind = Literal["f32", "f16", "q8_0"]
+Precision = Literal["bf16", "f32"]
 
 # How text is cut before byte pairs are merged. llama.cpp knows these cuts by name and can't read them from a file.
 _SPLITS = {
@@ -255,6 +263,51 @@ def split_name(pre_tokenizer: dict[str, Any] | None) -> str:
     raise UnsupportedModelError(f"llama.cpp has no name for this tokenizer's way to cut text ({', '.join(kinds)})")
 
 
+# --- GGUF -> directory ---
+
+
+def directory_from_gguf(path: Path, target: Path, precision: Precision = "bf16") -> Path:
+    """Write the model in the GGUF file `path` as a directory in Hugging Face layout: its weights unpacked to
+    safetensors, its tokenizer and its chat template. Does nothing when `target` is there.
+
+    Takes about 8 bytes of memory a parameter for as long as it runs; call it in a process of its own (`main`). Raises
+    UnsupportedModelError for an architecture or tokenizer that transformers can't read from GGUF.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    if target.exists():
+        return target
+    source, name, dtype = str(path.parent), path.name, torch.bfloat16 if precision == "bf16" else torch.float32
+    try:
+        unpacked = GgufConfig(dequantize=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            source, gguf_file=name, dtype=dtype, quantization_config=unpacked
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
+    except (ValueError, KeyError, NotImplementedError) as error:
+        raise UnsupportedModelError(f"transformers can't read {path} ({error})") from error
+    # It is no quantised model any more, and saving refuses one that says so.
+    model.hf_quantizer = None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    _cut_as_llama_cpp(tokenizer, path)
+    with _written_whole(target) as unfinished:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+    return target
+
+
+def _cut_as_llama_cpp(tokenizer: Any, path: Path) -> None:
+    """transformers 5.23 doesn't know SmolLM's cut by name and would take GPT-2's, which keeps digits together."""
+    from tokenizers import pre_tokenizers
+
+    if read_header(path).metadata.get("tokenizer.ggml.pre") == "smollm":
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+
+
 # --- writing whole or not at all ---
 
 
@@ -265,6 +318,37 @@ def _written_whole(target: Path) -> Iterator[Path]:
     room = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         yield room / target.name
-        (room / target.name).replace(target)
+        try:
+            (room / target.name).replace(target)
+        except OSError:
+            if not target.is_dir():  # else another process was first
+                raise
     finally:
         shutil.rmtree(room, ignore_errors=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m models.language.convert", description="Convert model files.")
+    directions = parser.add_subparsers(dest="direction", required=True)
+    for direction, kinds in (("to-directory", ("bf16", "f32")), ("to-gguf", ("f32", "f16", "q8_0"))):
+        command = directions.add_parser(direction)
+        command.add_argument("source", type=Path)
+        command.add_argument("target", type=Path)
+        command.add_argument("--kind", choices=kinds, default=kinds[0])
+    asked = parser.parse_args(arguments)
+    try:
+        if asked.direction == "to-gguf":
+            gguf_from_directory(asked.source, asked.target, asked.kind)
+        else:
+            from transformers.utils import logging
+
+            logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+            directory_from_gguf(asked.source, asked.target, asked.kind)
+    except (UnsupportedModelError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
