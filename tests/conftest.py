@@ -35,3 +35,12 @@ def default_weights(pytestconfig: pytest.Config) -> LocalModel:
         return resolve(DEFAULT_SPEC, cache.expanduser(), fetch=True)
     except FetchFailedError as error:
         pytest.skip(f"the default model's weights are not here: {error}")
+
+
+@pytest.fixture(scope="session")
+def default_unpacked(default_weights: LocalModel, pytestconfig: pytest.Config) -> Path:
+    """The default model as a directory for torch, unpacked once into the same cache."""
+    from models.language.transformer import unpacked
+
+    cache: Path = pytestconfig.getoption("--weights-cache")
+    return unpacked(default_weights.path, cache.expanduser(), default_weights.version)
