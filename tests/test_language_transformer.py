@@ -187,21 +187,34 @@ def test_a_cancelled_request_stops_within_one_token_and_frees_its_pages(
         return prepare(requests_in_batch, arg_storage)
 
     monkeypatch.setattr(sampler, "prepare_tensor_args", counting)
-    seen: list[dict[str, int]] = []
+    steps_allowed, free = threading.Semaphore(1), threading.Event()
 
-    def stop_at_the_tenth(_: str) -> bool:
-        seen.append(model.held_pages())
-        return len(seen) < 10
+    def wait_for_the_reader(_module: torch.nn.Module, _args: tuple[Any, ...]) -> None:
+        assert free.is_set() or steps_allowed.acquire(timeout=30)
 
-    output = model.generate(request(OPENINGS[0], "stopped", max_new_tokens=400), stop_at_the_tenth)
-    assert output.finish_reason == "cancelled"
-    assert 0 < output.new_tokens <= 11
-    assert "stopped" in seen[0]
+    model._batching._manager.model.model.register_forward_pre_hook(wait_for_the_reader)
+    told: list[str] = []
+    held: list[dict[str, int]] = []
+
+    def stop_at_the_tenth(text: str) -> bool:
+        if not text:  # nothing came for a while
+            return True
+        told.append(text)
+        held.append(model.held_pages())
+        if len(told) == 10:
+            return False
+        steps_allowed.release()
+        return True
+
+    greedy = Sampling(temperature=0, repetition_penalty=1, max_new_tokens=400)
+    output = model.generate(request(OPENINGS[0], "stopped", sampling=greedy), stop_at_the_tenth)
+    assert (output.finish_reason, output.new_tokens) == ("cancelled", 10)
+    assert held[-1]["stopped"] == 1
+    free.set()
+    steps_allowed.release()  # for the step that was prepared before the reader said stop
     tell(model, request(OPENINGS[1], "next", max_new_tokens=5))  # by now the loop has gone on
-    assert "stopped" not in model.held_pages()
-    assert "next" not in model.held_pages()
-    # The loop may be a step ahead of the reader when it says stop, and hears it after the step it is in.
-    assert steps["stopped"] <= output.new_tokens + 2
+    assert steps["stopped"] <= 11
+    assert model.held_pages() == {}
 
 
 def test_a_request_is_cancelled_while_its_prompt_is_read(loaded: Callable[..., TransformersModel]) -> None:

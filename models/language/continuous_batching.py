@@ -110,6 +110,8 @@ class Batching:
     def _receive(self, mailbox: "SimpleQueue[GenerationOutput | Exception]") -> GenerationOutput | None:
         try:
             output = mailbox.get(timeout=_LISTEN_S)
+            while not mailbox.empty():  # a reader that lagged: each output holds all tokens so far
+                output = mailbox.get_nowait()
         except Empty:
             if not self._manager.is_running():
                 raise RuntimeError(f"the generation loop died: {self._manager.failure}") from None
