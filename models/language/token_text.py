@@ -3,46 +3,43 @@
 from collections.abc import Callable
 from typing import Final
 
-_UNFINISHED: Final = "\N{REPLACEMENT CHARACTER}"
-_MOST_TOKENS: Final = 4  # of a code point, which has at most four bytes in UTF-8
+_BROKEN: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 class TokenText:
-    """Text of a growing list of tokens. `decode` turns tokens into text and marks broken bytes with U+FFFD.
+    """Text of a growing list of tokens. `decode` turns tokens into text, with U+FFFD for bytes that are no code point;
+    at the end of a text one such sign may stand for the beginning of a code point whose other bytes are still to come.
 
-    A token is decoded together with those before it that belong to the same word, because some tokenizers write a
-    space only between tokens.
+    Tokens are decoded together with those before them, because some tokenizers write a space only between tokens.
     """
 
     def __init__(self, decode: Callable[[list[int]], str]) -> None:
         self._decode = decode
-        self._context: list[int] = []  # their text was given out
-        self._held: list[int] = []
+        self._context: list[int] = []  # the last tokens that ended with a whole code point
+        self._open: list[int] = []  # the tokens since
+        self._given = 0  # characters of their text that were given out
 
     def add(self, tokens: list[int]) -> str:
         """The text that is whole now."""
         return "".join(self._add(token) for token in tokens)
 
     def _add(self, token: int) -> str:
-        self._held.append(token)
-        given = ""
-        while self._held:
-            text = self._new_text()
-            if not text.endswith(_UNFINISHED):
-                self._context, self._held = self._held, []
-                return given + text
-            if len(self._held) < _MOST_TOKENS:
-                break
-            given += self._decode(self._held[:1])  # whatever follows, this one never becomes a whole code point
-            self._context, self._held = [], self._held[1:]
-        return given
+        self._open.append(token)
+        text = self._text()
+        if text.endswith(_BROKEN):
+            whole = text[self._given : -1]
+            self._given += len(whole)
+            return whole
+        whole = text[self._given :]
+        self._context, self._open, self._given = self._open, [], 0
+        return whole
 
     def rest(self) -> str:
-        """What is still held back, with U+FFFD for what never became a code point."""
-        text = self._new_text() if self._held else ""
-        self._context, self._held = [], []
+        """What is still held back: U+FFFD for a code point that was never finished."""
+        text = self._text()[self._given :] if self._open else ""
+        self._context, self._open, self._given = [], [], 0
         return text
 
-    def _new_text(self) -> str:
+    def _text(self) -> str:
         before = self._decode(self._context) if self._context else ""
-        return self._decode(self._context + self._held)[len(before) :]
+        return self._decode(self._context + self._open)[len(before) :]
