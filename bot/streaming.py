@@ -59,6 +59,7 @@ class LiveMessage:
         self._text: str | None = None
         self._changed = asyncio.Event()
         self._gone = asyncio.Event()
+        self._ending = asyncio.Event()
         self._edits = 0
         self._task = asyncio.create_task(self._edit_loop(), name="live-message")
 
@@ -104,14 +105,20 @@ class LiveMessage:
         return self.message_ids
 
     async def abandon(self) -> None:
-        """Stop editing; what is shown stays."""
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        """Stop editing; what is shown stays.
+
+        An edit in flight is waited for, never cancelled: Discord may have it already and apply it after a later one,
+        and then a stale text with its Stop button would stand over the final one for ever.
+        """
+        self._ending.set()
+        self._changed.set()
+        await self._task
 
     async def _edit_loop(self) -> None:
         while True:
             await self._changed.wait()
+            if self._ending.is_set():
+                return
             self._changed.clear()
             began = time.monotonic()
             try:
@@ -120,7 +127,9 @@ class LiveMessage:
                 return
             except (discord.HTTPException, TimeoutError, OSError) as error:
                 log.warning("an edit of a live message failed, the next one shows it: %s", error)
-            await asyncio.sleep(max(0.0, self._interval_s - (time.monotonic() - began)))
+            rest_s = max(0.0, self._interval_s - (time.monotonic() - began))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), rest_s)
 
     async def _render(self, text: str, view: discord.ui.View | None, *, cursor: str) -> None:
         parts = split_message(text.rstrip() + cursor)[:_MAX_MESSAGES] or ["…"]

@@ -29,7 +29,6 @@ STEPS: dict[str, tuple[type, str]] = {
     "submit": (LocalEngine, "submit"),
     "start": (Store, "start_job"),
     "stream": (LiveMessage, "show"),
-    # write, show, end: see the closing note of part 1; before:write failed once and is not understood yet
     "write": (Store, "write_result"),
     "show": (LiveMessage, "finish"),
     "end": (Store, "finish_job"),

@@ -180,3 +180,28 @@ async def test_one_answer_never_floods_a_channel() -> None:
     live = await live_in(channel)
     await live.finish("word " * 20_000, None)
     assert len(channel.messages) == 10
+
+
+async def test_a_slow_edit_under_way_cannot_overwrite_the_final_text() -> None:
+    class Sluggish(Channel):
+        """Applies what it has received even when the sender hangs up, as a server does."""
+
+        async def request(self, what: str) -> None:
+            await asyncio.shield(asyncio.ensure_future(super().request(what)))
+
+    class LateMessage(Message):
+        async def edit(self, *, content: str | None, view: Any, allowed_mentions: Any) -> None:
+            await asyncio.shield(
+                asyncio.ensure_future(super().edit(content=content, view=view, allowed_mentions=allowed_mentions))
+            )
+
+    channel = Sluggish()
+    first = await channel.post("", None)
+    live = LiveMessage(LateMessage(channel, first.id), channel.post, interval_s=0.01)
+    channel.latency_s = 0.3
+    live.show("half a sent")
+    await until(lambda: channel.in_flight == 1)
+    channel.latency_s = 0.0
+    await live.finish("The end.", None)
+    await asyncio.sleep(0.5)
+    assert channel.messages == {1: ("The end.", None)}
