@@ -10,12 +10,14 @@ arrived since the latest mark, then at what arrives, so that nothing is missed h
 """
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self
 
 import aiohttp
+from yarl import URL
 
 from bot.sandbox import Sandbox
 
@@ -70,7 +72,7 @@ def labels(message: Json) -> list[str]:
 
 
 class Person:
-    """One of the sandbox's people: "writer", "co-author" or "admin". `channel_id` is where they act: `go` changes it."""
+    """One of the sandbox's people: "writer", "co-author" or "admin". They act in `channel_id`, which `go` changes."""
 
     def __init__(self, page_url: str, user_id: str, http: aiohttp.ClientSession) -> None:
         self.id, self._url, self._http = user_id, page_url, http
@@ -109,7 +111,7 @@ class Person:
 
     async def fetch(self, url: str) -> bytes:
         """An attachment's bytes, by the link that the page got."""
-        async with self._http.get(aiohttp.client.URL(self._url).join(aiohttp.client.URL(url))) as answer:
+        async with self._http.get(URL(self._url).join(URL(url))) as answer:
             assert answer.status == 200, await answer.text()
             return await answer.read()
 
@@ -160,9 +162,8 @@ class Person:
         """Choices that the bot offers while the last of `options` is being typed."""
         data = await self._command(name, options, [], focused=list(options)[-1])
         interaction_id = await self._interact(4, data, [], acknowledged=True)
-        event = await self.wait_for(
-            lambda event: event.t == "INTERACTION_AUTOCOMPLETE" and event.d["id"] == interaction_id
-        )
+        answered = "INTERACTION_AUTOCOMPLETE"
+        event = await self.wait_for(lambda event: event.t == answered and event.d["id"] == interaction_id)
         choices: list[Json] = event.d["choices"]
         return choices
 
@@ -301,7 +302,7 @@ class Person:
             body = aiohttp.FormData(quote_fields=False)
             body.add_field("payload_json", json.dumps(form), content_type="application/json")
             for index, file in enumerate(files):
-                body.add_field(f"files[{index}]", file.content, filename=file.filename)
+                body.add_field(f"files[{index}]", io.BytesIO(file.content), filename=file.filename)
             request = self._http.post(self._url + path, data=body)
         else:
             request = self._http.post(self._url + path, json=form)

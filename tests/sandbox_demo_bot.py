@@ -69,7 +69,7 @@ class DemoBot(commands.AutoShardedBot):
     """`heard` are messages that reached it; `caught` what its commands raised, newest last."""
 
     def __init__(self, intents: discord.Intents) -> None:
-        super().__init__(command_prefix="!", intents=intents, help_command=None)
+        super().__init__(command_prefix="!", intents=intents, help_command=None, guild_ready_timeout=0.1)
         self.ready_once, self.resumed = asyncio.Event(), asyncio.Event()
         self.heard: asyncio.Queue[discord.Message] = asyncio.Queue()
         self.caught: asyncio.Queue[BaseException] = asyncio.Queue()
