@@ -19,7 +19,7 @@ FAST = Pace(messages=500, route=500, everything=500)
 
 @pytest_asyncio.fixture
 async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
-    async with Sandbox(tmp_path, timing=Timing(ack_s=0.5), pace=FAST) as sandbox:
+    async with Sandbox(tmp_path, pace=FAST) as sandbox:
         yield sandbox
         assert not sandbox.unknown_routes
 
@@ -232,7 +232,8 @@ async def test_a_layout_of_components_arrives_with_its_text_rendered(wren: Perso
     assert labels(message) == ["Open"]
 
 
-async def test_a_silent_bot_fails_the_interaction(wren: Person) -> None:
+async def test_a_silent_bot_fails_the_interaction(sandbox: Sandbox, wren: Person) -> None:
+    sandbox.backend.interactions.set_timing(Timing(ack_s=0.1))
     with pytest.raises(NoAnswerError, match="The application did not respond"):
         await wren.slash("silence")
 

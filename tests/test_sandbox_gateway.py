@@ -20,7 +20,7 @@ from tests.sandbox_raw import GUILD_MESSAGES, GUILDS, MESSAGE_CONTENT, RawBot
 @pytest_asyncio.fixture
 async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
     disallowed = int(Intent.GUILD_PRESENCES)
-    async with Sandbox(tmp_path, disallowed_intents=disallowed, timing=Timing(heartbeat_s=1.0)) as sandbox:
+    async with Sandbox(tmp_path, disallowed_intents=disallowed, timing=Timing(heartbeat_s=20)) as sandbox:
         yield sandbox
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 import pytest_asyncio
+from yarl import URL
 
 from bot.sandbox import Sandbox
 from bot.sandbox.limits import MAX_FILE_BYTES
@@ -82,8 +83,6 @@ async def test_the_page_may_load_only_from_here(sandbox: Sandbox, http: aiohttp.
     "name", ["../page_api.py", "..%2fpage_api.py", "%2e%2e/limits.py", "../../../etc/passwd", "x.py"]
 )
 async def test_only_the_pages_own_files_are_served(sandbox: Sandbox, http: aiohttp.ClientSession, name: str) -> None:
-    from yarl import URL
-
     async with http.get(URL(f"{sandbox.page_url}page/{name}", encoded=True)) as answer:
         assert answer.status == 404
 

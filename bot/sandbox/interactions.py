@@ -62,6 +62,10 @@ class Interactions:
             if record["state"] == "waiting":
                 record["state"] = "failed"
 
+    def set_timing(self, timing: Timing) -> None:
+        """For interactions that begin from now on."""
+        self._timing = timing
+
     def close(self) -> None:
         for timer in self._timers.values():
             timer.cancel()
