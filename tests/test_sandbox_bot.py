@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import discord
 import pytest
@@ -60,7 +61,7 @@ async def test_a_deferred_command_streams_its_edits_into_one_message(wren: Perso
     ],
 )
 async def test_options_are_checked_before_the_bot_hears_of_them(
-    wren: Person, options: dict[str, object], sentence: str
+    wren: Person, options: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(RefusedToPersonError) as refused:
         await wren.slash("stream", **options)

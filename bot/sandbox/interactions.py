@@ -259,8 +259,8 @@ class Interactions:
                 "response_message_loading": bool(message["flags"] & LOADING),
                 "response_message_ephemeral": "ephemeral_for" in message,
             }
-            if answer in (REPLY, DEFERRED_REPLY, UPDATE):
-                resource["message"] = self._messages.for_bot(message)
+        if message is not None and answer in (REPLY, UPDATE):  # a deferred answer has no message to show yet
+            resource["message"] = self._messages.for_bot(message)
         return {"interaction": told, "resource": resource}
 
     # --- from the bot: with the token
