@@ -87,6 +87,19 @@ async def test_only_the_pages_own_files_are_served(sandbox: Sandbox, http: aioht
         assert answer.status == 404
 
 
+async def test_a_file_beside_the_pages_folder_is_not_served(
+    sandbox: Sandbox, http: aiohttp.ClientSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    (folder / "mine.json").write_text("{}")
+    (tmp_path / "secret.json").write_text("{}")
+    monkeypatch.setattr("bot.sandbox.page_api.PAGE_DIRECTORY", folder)
+    for name, status in (("mine.json", 200), ("..%2fsecret.json", 404), ("%2e%2e%2fsecret.json", 404)):
+        async with http.get(URL(f"{sandbox.page_url}page/{name}", encoded=True)) as answer:
+            assert answer.status == status
+
+
 async def test_the_bots_routes_need_its_token_and_no_browser(sandbox: Sandbox) -> None:
     async with RawBot.of(sandbox) as bot:
         assert (await bot.ask("GET", "/users/@me")).status == 200
