@@ -200,6 +200,10 @@ class Sandbox:
             return await self._unknown_route(request)
         except web.HTTPNotFound:
             response = json_response({"message": "There is nothing here.", "code": 0}, 404)
+        except web.HTTPException:
+            raise
+        except Exception:
+            response = self._defect(request)
         if not response.prepared:
             response.headers.setdefault("X-Content-Type-Options", "nosniff")
             response.headers.setdefault("Referrer-Policy", "no-referrer")
@@ -230,6 +234,15 @@ class Sandbox:
             return json_response(refusal.body, refusal.status)
         except ValueError as reason:  # a query like limit=many
             return json_response({"message": f"Invalid Form Body: {reason}", "code": 50035}, 400)
+        except web.HTTPException:
+            raise
+        except Exception:
+            return self._defect(request)
+
+    def _defect(self, request: web.Request) -> web.Response:
+        """A fault of the sandbox itself: logged whole, told without its inside."""
+        log.exception("The sandbox failed at %s %s.", request.method, request.match_info.route.resource)
+        return json_response({"message": "500: Internal Server Error: the sandbox itself failed", "code": 0}, 500)
 
     async def _unknown_route(self, request: web.Request) -> web.Response:
         name = f"{request.method} {request.path}"

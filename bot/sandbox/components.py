@@ -248,7 +248,8 @@ _CHECKS: dict[int, Callable[[Json, str], None]] = {
 def _of_type(component: Any, allowed: frozenset[int] | set[int], path: str) -> None:
     if not isinstance(component, dict):
         raise required(path)
-    if component.get("type") not in allowed:
+    kind = component.get("type")
+    if not isinstance(kind, int) or kind not in allowed:
         raise invalid_form(
             f"{path}.type", "BASE_TYPE_CHOICES", f"Value must be one of {{{', '.join(map(str, sorted(allowed)))}}}."
         )
@@ -300,10 +301,12 @@ def _unique_custom_ids(components: list[Json]) -> None:
 
 
 def _numbered(items: list[Json]) -> list[Json]:
-    """Every component has a number of its own (`id`); those that the bot gave stay."""
+    """Every component has a number of its own (`id`); those that the bot gave stay. Fields that are null go."""
     taken = {component["id"] for component in walk(items) if component.get("id")}
     following = (number for number in range(1, 10_000) if number not in taken)
     for component in walk(items):
         if not component.get("id"):
             component["id"] = next(following)
+        for key in [key for key, value in component.items() if value is None]:
+            del component[key]
     return items

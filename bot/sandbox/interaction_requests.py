@@ -124,7 +124,6 @@ class RequestReader:
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise RefusedError(400, 0, "The choice is malformed.")
         least, most = select.get("min_values", 1), select.get("max_values", 1)
-        least, most = (1 if least is None else least), (1 if most is None else most)
         if not least <= len(values) <= most or len(set(values)) != len(values):
             raise RefusedError(400, 0, f"Choose {least}." if least == most else f"Choose {least} to {most}.")
         if select["type"] == kinds.STRING_SELECT:

@@ -62,6 +62,10 @@ class Interactions:
             if record["state"] == "waiting":
                 record["state"] = "failed"
 
+    def set_timing(self, timing: Timing) -> None:
+        """For interactions that begin from now on."""
+        self._timing = timing
+
     def close(self) -> None:
         for timer in self._timers.values():
             timer.cancel()
@@ -255,8 +259,8 @@ class Interactions:
                 "response_message_loading": bool(message["flags"] & LOADING),
                 "response_message_ephemeral": "ephemeral_for" in message,
             }
-            if answer in (REPLY, DEFERRED_REPLY, UPDATE):
-                resource["message"] = self._messages.for_bot(message)
+        if message is not None and answer in (REPLY, UPDATE):  # a deferred answer has no message to show yet
+            resource["message"] = self._messages.for_bot(message)
         return {"interaction": told, "resource": resource}
 
     # --- from the bot: with the token

@@ -113,6 +113,7 @@ def _user(user_id: str, username: str, global_name: str | None, *, bot: bool = F
         "system": False,
         "public_flags": 0,
         "flags": 0,
+        "primary_guild": None,
     }
 
 
@@ -199,6 +200,9 @@ def application(bot: Json, owner: Json, flags: int) -> Json:
         "team": None,
         "verify_key": "0" * 64,
         "flags": flags,
+        "flags_new": str(flags),
+        "explicit_content_filter": 0,
+        "eligible_oauth2_scopes": ["bot", "applications.commands"],
         "hook": True,
         "is_monetized": False,
         "is_verified": False,
@@ -207,6 +211,7 @@ def application(bot: Json, owner: Json, flags: int) -> Json:
         "role_connections_verification_url": None,
         "approximate_guild_count": 1,
         "approximate_user_install_count": 0,
+        "approximate_user_authorization_count": 0,
         "integration_types_config": {"0": {}, "1": {}},
         "max_file_size": MAX_FILE_BYTES,
     }
