@@ -9,22 +9,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from models.language.chat_template import CHATML, GEMMA, LLAMA3, RAW, ChatTemplate, clean, recognise
+from models.language.chat_template import CHATML, ChatTemplate, clean, recognise
 from models.language.finisher import Finisher, FinishReason
 from models.serving.requests import StoryRequest
 
-__all__ = [
-    "CHATML",
-    "GEMMA",
-    "LLAMA3",
-    "RAW",
-    "ChatTemplate",
-    "FinishReason",
-    "Finisher",
-    "build_prompt",
-    "clean",
-    "recognise",
-]
+__all__ = ["ChatTemplate", "FinishReason", "Finisher", "build_prompt", "clean", "recognise"]
 
 SYSTEM: Final = (
     "You are a novelist. You write only the story itself, in the voice, language, person and tense it began in."

@@ -14,6 +14,7 @@ _MAX_ENTRIES = 1 << 24  # no model has 16 million tensors or keys; a damaged cou
 _MAX_DIMENSIONS = 8
 _DEFAULT_ALIGNMENT = 32
 _STRING, _ARRAY = 8, 9
+_MARKS = (3, 4)  # of token_type: control and user-defined
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
 # ggml tensor type -> (values in a block, bytes of a block)
@@ -66,12 +67,14 @@ class TruncatedGgufError(ValueError):
 @dataclass(frozen=True, kw_only=True)
 class GgufHeader:
     """`metadata` holds single values and strings; of an array only its length, as `key[]`. `needed_bytes` is the least
-    length of a whole file: a tensor type newer than this table counts as empty."""
+    length of a whole file: a tensor type newer than this table counts as empty. `control_tokens` are the strings that
+    the tokenizer reads as marks and not as text."""
 
     version: int
     metadata: dict[str, Scalar]
     tensors: int
     needed_bytes: int
+    control_tokens: tuple[str, ...] = ()
 
     @property
     def architecture(self) -> str:
@@ -110,7 +113,13 @@ def read_header(path: Path) -> GgufHeader:
     needed = data_start + max(extents, default=0)
     if size < needed:
         raise TruncatedGgufError(f"it has {size:,} of at least {needed:,} bytes")
-    return GgufHeader(version=version, metadata=metadata, tensors=tensors, needed_bytes=needed)
+    return GgufHeader(
+        version=version,
+        metadata=metadata,
+        tensors=tensors,
+        needed_bytes=needed,
+        control_tokens=reader.control_tokens(),
+    )
 
 
 class _Reader:
@@ -118,6 +127,8 @@ class _Reader:
 
     def __init__(self, file: BufferedReader, size: int) -> None:
         self._file, self._size = file, size
+        self._tokens: list[bytes] = []
+        self._token_types: tuple[int, ...] = ()
 
     def _take(self, length: int) -> bytes:
         taken = self._file.read(length) if length <= self._size else b""
@@ -143,22 +154,32 @@ class _Reader:
         if kind == _STRING:
             metadata[key] = self.string()
         elif kind == _ARRAY:
-            metadata[f"{key}[]"] = self._skip_array()
+            metadata[f"{key}[]"] = self._array(key)
         elif kind in _SCALARS:
             metadata[key] = self.number(_SCALARS[kind])
         else:
             raise TruncatedGgufError("its header is damaged")
 
-    def _skip_array(self) -> int:
+    def _array(self, key: str) -> int:
+        """Read over an array, keeping the vocabulary and its kinds; return its length."""
         kind, length = self.number("I"), self.count()
         if kind == _STRING:
-            for _ in range(length):
-                self._take(self.number("Q"))
+            strings = [self._take(self.number("Q")) for _ in range(length)]
+            if key == "tokenizer.ggml.tokens":
+                self._tokens = strings
         elif kind in _SCALARS:
-            self._take(length * struct.calcsize("<" + _SCALARS[kind]))
+            code = f"<{length}{_SCALARS[kind]}"
+            values = self._take(struct.calcsize(code))
+            if key == "tokenizer.ggml.token_type":
+                self._token_types = struct.unpack(code, values)
         else:
             raise TruncatedGgufError("its header is damaged")  # no writer nests arrays
         return length
+
+    def control_tokens(self) -> tuple[str, ...]:
+        pairs = zip(self._tokens, self._token_types, strict=False)
+        texts = (token.decode("utf-8", "replace") for token, kind in pairs if kind in _MARKS)
+        return tuple(text for text in texts if text.strip())
 
     def tensor_extent(self) -> int:
         """Where the next tensor ends, in bytes from the start of the data."""

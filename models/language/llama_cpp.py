@@ -2,7 +2,6 @@
 prompt craft (that is continuation's).
 """
 
-import hashlib
 import http.client
 import json
 import logging
@@ -19,8 +18,9 @@ from typing import Any, Final, Self
 import psutil
 
 from models.language.continuation import Finisher, FinishReason, build_prompt, recognise
-from models.language.gguf_file import GgufHead, ModelFileError, read_head
+from models.language.gguf_header import GgufHeader, read_header
 from models.language.story_model import Emit
+from models.language.weight_files import NotAModelError, WeightsCorruptError, inspect, sha256_of
 from models.serving.requests import StoryOutput, StoryRequest
 
 _Complete = Callable[[dict[str, Any], Callable[[Any], bool]], object]  # xllamacpp's Server.handle_completions
@@ -31,11 +31,18 @@ DEFAULT_SLOTS: Final = 4
 DEFAULT_CONTEXT: Final = 2_048  # tokens a slot; the KV cache of SmolLM2-135M takes 22.5 KiB a token
 BATCH: Final = 128  # tokens of a prompt between two looks at whether the request was cancelled
 PENALTY_WINDOW: Final = 256  # tokens that the repetition penalty looks back over
+_SOCKET: Final = "llama.sock"
 RANDOM_SEED: Final = 2**32 - 1  # llama.cpp draws a seed of its own for this one
 
 
 class LlamaCppModel:
-    """One llama.cpp server with `slots` parallel sequences of `context` tokens each."""
+    """One llama.cpp server with `slots` parallel sequences of `context` tokens each.
+
+    The same seed, sampling and prompt give the same text, to the bit, whatever runs in the other slots and however much
+    of the prompt is still in the KV cache, on one machine and one build of llama.cpp. That rests on a KV cache of 8-bit
+    integers: with 16-bit floats llama.cpp takes another kernel for one token than for many, the logits differ by some
+    hundredths and a sampled text parts from its twin within ten words.
+    """
 
     @classmethod
     def load(
@@ -45,54 +52,64 @@ class LlamaCppModel:
         threads: int | None = None,
         slots: int = DEFAULT_SLOTS,
         context: int = DEFAULT_CONTEXT,
-        name: str | None = None,
+        version: str | None = None,
     ) -> Self:
-        """Load the GGUF file at `path`. `threads` is the number of physical cores when None.
+        """Load the GGUF file at `path`. `threads` is the number of physical cores when None; `version` is made from
+        the file's name and sha256 when None.
 
-        Raises ModelFileError for a file that is missing, cut off or no language model, and RuntimeError where
-        llama.cpp itself can't be loaded.
+        Raises WeightsError for a file that is missing, cut off or no language model, and RuntimeError where llama.cpp
+        itself can't be loaded.
         """
-        head = read_head(path)
-        if head.context_length:
-            context = min(context, head.context_length)
+        if inspect(path).format != "gguf":
+            raise NotAModelError(f"{path} is no GGUF file: llama.cpp loads no other.")
+        header = read_header(path)
+        if header.metadata.get("general.type", "model") != "model" or "tokenizer.ggml.model" not in header.metadata:
+            raise NotAModelError(f"{path} holds no language model (an adapter, or a part of one?).")
+        context = min(context, header.context or context)
         # OpenMP's threads would spin while they wait for each other: with anything else running on the machine that is
         # 5 to 10 times slower. libgomp reads this once, when it is loaded.
         os.putenv("OMP_WAIT_POLICY", "passive")
         try:
             import xllamacpp
         except ImportError as error:
-            raise RuntimeError(
-                f"llama.cpp can't be loaded: {error} (on Debian and Ubuntu: apt install libgomp1)"
-            ) from error
+            hint = "on Debian and Ubuntu: apt install libgomp1"
+            raise RuntimeError(f"llama.cpp can't be loaded: {error} ({hint})") from error
 
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_parallel = slots
         params.n_ctx = slots * context
-        params.n_batch = params.n_ubatch = BATCH
+        params.n_batch = params.n_ubatch = max(BATCH, slots)
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or physical_cores()
         params.n_gpu_layers = 0
+        if _head_width(header) % 32 == 0:  # the block of Q8_0
+            params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
+            params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED
         params.cache_ram_mib = 0  # no second cache beside the slots' own
         params.warmup = params.fit_params = params.ui = params.endpoint_slots = False
         params.verbosity = 4 if log.isEnabledFor(logging.DEBUG) else 1
-        directory = tempfile.mkdtemp(prefix="inkwell-")  # mode 0700: nobody else's process reaches the socket in it
-        params.hostnames = [f"{directory}/llama.sock"]
+        directory = Path(tempfile.mkdtemp(prefix="inkwell-"))  # mode 0700: no other user reaches the socket in it
+        params.hostnames = [str(directory / _SOCKET)]
         started = time.perf_counter()
         try:
             server = xllamacpp.Server(params)
         except RuntimeError as error:
             shutil.rmtree(directory, ignore_errors=True)
-            raise ModelFileError(f"llama.cpp can't load {path}: its reason stands on stderr.") from error
+            raise WeightsCorruptError(
+                f"llama.cpp can't load {path} (its reason is in the lines above): fetch the model again."
+            ) from error
         log.info("loaded %s in %.2f s: %d slots of %d tokens", path, time.perf_counter() - started, slots, context)
-        return cls(
-            server, head, Path(directory), slots, context, f"{name or model_name(path)}@{content_hash(path)[:8]}"
-        )
+        return cls(server, header, directory, slots, context, version or f"{_name_of(path)}@{sha256_of(path)[:8]}")
 
-    def __init__(self, server: Any, head: GgufHead, directory: Path, slots: int, context: int, version: str) -> None:
+    def __init__(
+        self, server: Any, header: GgufHeader, directory: Path, slots: int, context: int, version: str
+    ) -> None:
         self._server: Any = server
         self._directory = directory
         self._slots, self._context, self._version = slots, context, version
-        self._template = recognise(head.chat_template, head.name).with_markers(head.control_tokens)
+        template, name = header.metadata.get("tokenizer.chat_template"), str(header.metadata.get("general.name", ""))
+        family = recognise(str(template) if template else None, f"{name} {version}")
+        self._template = family.with_markers(header.control_tokens)
         self._running = 0
         self._closed = False
         self._idle = threading.Condition()
@@ -115,7 +132,7 @@ class LlamaCppModel:
     def count_tokens(self, text: str) -> int:
         """How many tokens the model reads `text` as; control tokens written out in it count as one."""
         body = json.dumps({"content": text, "add_special": False, "parse_special": True})
-        connection = _UnixConnection(self._directory / "llama.sock")
+        connection = _UnixConnection(self._directory / _SOCKET)
         try:
             connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
             answer = json.loads(connection.getresponse().read())
@@ -238,26 +255,16 @@ def physical_cores() -> int:
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
-def model_name(path: Path) -> str:
+def _name_of(path: Path) -> str:
     """A version's name from its file: "SmolLM2-135M-Instruct.Q4_1.gguf" -> "smollm2-135m-instruct-q4_1"."""
     return path.name.removesuffix(".gguf").lower().replace(".", "-")
 
 
-def content_hash(path: Path) -> str:
-    """The file's sha256, remembered in a file beside it for as long as size and time of change stay the same."""
-    status = path.stat()
-    key = f"{status.st_size} {status.st_mtime_ns}"
-    note = path.with_name(path.name + ".sha256")
-    try:
-        remembered, known = note.read_text(encoding="ascii").strip().rsplit(" ", 1)
-        if remembered == key and len(known) == 64:
-            return known
-    except (OSError, ValueError):
-        pass
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    try:
-        note.write_text(f"{key} {digest}\n", encoding="ascii")
-    except OSError:
-        log.debug("can't remember the checksum beside %s", path)
-    return digest
+def _head_width(header: GgufHeader) -> int:
+    """Numbers in one attention head's key; 1 where the file does not tell."""
+    kind, metadata = header.architecture, header.metadata
+    width = metadata.get(f"{kind}.attention.key_length")
+    embedding, heads = metadata.get(f"{kind}.embedding_length"), metadata.get(f"{kind}.attention.head_count")
+    if width is None and isinstance(embedding, int) and isinstance(heads, int) and heads:
+        width = embedding // heads
+    return width if isinstance(width, int) else 1

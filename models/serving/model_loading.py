@@ -37,7 +37,7 @@ def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
         threads=config.threads or None,
         slots=config.slots,
         context=config.context_tokens,
-        name=weights.name,
+        version=weights.version,
     )
 
 
