@@ -89,6 +89,7 @@ def local_engine(settings: Settings) -> LocalEngine:
     config = WorkerConfig(
         engine=settings.story_engine,
         model=settings.story_model,
+        adapter=settings.story_adapter,
         data_dir=str(settings.data_dir.absolute()),
         threads=settings.story_threads,
         slots=settings.story_slots,

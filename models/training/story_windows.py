@@ -50,7 +50,6 @@ WEIGHTS: Final = {
     "en-novels--Wcollins": 1.2,
 }
 SECOND_PERSON: Final = 0.3  # of the first-person windows: nobody in the corpora tells a tale to "you"
-CUT_SHARES: Final = (("paragraph", 0.35), ("sentence", 0.45), ("word", 0.2))  # where people leave off
 CROPPED: Final = 0.1  # of the windows have a story too long for the prompt: opening, seam, end
 MIN_CONTEXT_CHARS: Final = 90
 MAX_CONTEXT_CHARS: Final = 700
@@ -61,6 +60,7 @@ _ATTEMPTS: Final = 200
 _PARAGRAPH: Final = re.compile(r"\n\n")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])[\"']?(?=\s)|(?<=[.!?][\"'])(?=\s)")
 _WORD: Final = re.compile(r"(?<=[a-z,])(?= [a-z])")
+CUT_SHARES: Final = ((_PARAGRAPH, 0.35), (_SENTENCE, 0.45), (_WORD, 0.2))  # where people leave off
 _APPARATUS: Final = re.compile(r"\[|\]|\{|\*|\d{3}|https?:|^[^a-z\n]{4,}$|^(?:chapter|book|part|canto)\b", re.I | re.M)
 _SHOUTED: Final = re.compile(r"\b[A-Z]{2,}\b")
 _ARCHAIC: Final = re.compile(r"\b(?:thou|thee|thy|hath|doth|quoth|ye)\b", re.I)
@@ -127,7 +127,9 @@ def _window(
     text: str, draw: random.Random, length: int, encode: Encode, template: ChatTemplate, second_person: float
 ) -> Window | None:
     cropped = draw.random() < CROPPED
-    wanted = CROPPED_CHARS if cropped else int(MIN_CONTEXT_CHARS * (MAX_CONTEXT_CHARS / MIN_CONTEXT_CHARS) ** draw.random())
+    wanted = (
+        CROPPED_CHARS if cropped else int(MIN_CONTEXT_CHARS * (MAX_CONTEXT_CHARS / MIN_CONTEXT_CHARS) ** draw.random())
+    )
     start = _next(_PARAGRAPH, text, draw.randrange(max(1, len(text) - wanted)))
     if start is None:
         return None
@@ -136,8 +138,7 @@ def _window(
         return None
     if draw.random() < second_person:
         passage = told_to_you(passage) or passage
-    kinds, shares = zip(*CUT_SHARES, strict=True)
-    pattern = {"paragraph": _PARAGRAPH, "sentence": _SENTENCE, "word": _WORD}[draw.choices(kinds, shares)[0]]
+    pattern = draw.choices([pattern for pattern, _ in CUT_SHARES], [share for _, share in CUT_SHARES])[0]
     cut = pattern.search(passage, wanted)
     if cut is None or cut.start() > wanted + 400:
         return None

@@ -17,24 +17,38 @@ import json
 import math
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from models.language.adapters import CONFIG, WEIGHTS
 from models.language.chat_template import ChatTemplate, recognise
+from models.language.known_models import DEFAULT_SPEC
 from models.training import adapter_checkpoint
 from models.training.adapter_checkpoint import Position
 from models.training.story_windows import Tales, Window
 
 PROJECTIONS: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-NATS_TO_BITS: Final = 1 / math.log(2)
+_TOLD: Final = (
+    "peft_type",
+    "task_type",
+    "base_model_name_or_path",
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "bias",
+    "target_modules",
+    "inference_mode",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +71,7 @@ class Recipe:
     evaluate_every_s: float = 600.0
     checkpoint_every_s: float = 120.0
     held_out: int = 24  # windows of dev titles that choose the best adapter
+    base: str = DEFAULT_SPEC  # the model that the adapter is for, as it will be named in its configuration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +101,9 @@ class Storyteller:
             model, dtype=torch.bfloat16 if recipe.bf16 else torch.float32, local_files_only=True
         )
         self.network: PeftModel = with_adapter(frozen, rank=recipe.rank, alpha=recipe.alpha)
-        self.weights = {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
+        self.weights: dict[str, Tensor] = {
+            name: weight for name, weight in self.network.named_parameters() if weight.requires_grad
+        }
         self.optimizer = torch.optim.AdamW(self.weights.values(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.0)
         self.position = Position(step=0, progress=0.0)
         if found := adapter_checkpoint.newest(folder / "checkpoints"):
@@ -141,7 +158,9 @@ class Storyteller:
                 best=self.position.best,
                 best_step=self.position.best_step,
             )
-            self._write(step=step, loss=loss, rate=rate, tokens_per_s=round(speed, 1), trained_s=round(now - started, 1))
+            self._write(
+                step=step, loss=loss, rate=rate, tokens_per_s=round(speed, 1), trained_s=round(now - started, 1)
+            )
             left = (1 - progress) * 60 * recipe.minutes if recipe.minutes else (recipe.steps - step) * (now - begun)
             yield Step(step=step, loss=loss, rate=rate, tokens_per_s=speed, left_s=left)
             if now - evaluated >= recipe.evaluate_every_s:
@@ -176,7 +195,7 @@ class Storyteller:
         value, step = held_out_loss(self.network, self.held_out, bf16=self.recipe.bf16), self.position.step
         self._write(step=step, dev=value)
         if value < self.position.best:
-            self.network.save_pretrained(self.folder / "best")
+            save_adapter(self.network, self.folder / "best", base=self.recipe.base)
             self.position = Position(
                 step=step,
                 progress=self.position.progress,
@@ -194,8 +213,20 @@ def with_adapter(network: Any, *, rank: int, alpha: int) -> PeftModel:
     config = LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(PROJECTIONS), task_type="CAUSAL_LM"
     )
-    adapted: PeftModel = get_peft_model(network, config)
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft's own, of transformers' names
+        adapted: PeftModel = get_peft_model(network, config)
     return adapted
+
+
+def save_adapter(network: PeftModel, directory: Path, *, base: str) -> None:
+    """Write what engines load: the weights in fp16 and a configuration that names no path of this machine."""
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = {name: weight.half().contiguous() for name, weight in get_peft_model_state_dict(network).items()}
+    save_file(weights, directory / WEIGHTS, {"format": "pt"})
+    config = network.peft_config["default"].to_dict() | {"base_model_name_or_path": base, "inference_mode": True}
+    told = {key: config[key] for key in _TOLD}
+    told["target_modules"] = sorted(told["target_modules"])
+    (directory / CONFIG).write_text(json.dumps(told, indent=2) + "\n", "utf-8")
 
 
 def losses(network: PeftModel, windows: list[Window], *, bf16: bool) -> Tensor:
@@ -226,8 +257,10 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--out", type=Path, required=True)
     train.add_argument("--minutes", type=float)
     train.add_argument("--threads", type=int, default=2)
+    train.add_argument("--fp32", action="store_true", help="for a processor without bf16 arithmetic")
+    train.add_argument("--checkpoint-seconds", type=float, default=Recipe.checkpoint_every_s)
     for name, kind in (("seed", int), ("rank", int), ("length", int), ("batch", int), ("steps", int), ("rate", float)):
-        train.add_argument(f"--{name}", type=kind, default=getattr(Recipe(), name))
+        train.add_argument(f"--{name}", type=kind, default=getattr(Recipe, name))
     asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
     recipe = Recipe(
@@ -239,6 +272,8 @@ def main(arguments: list[str] | None = None) -> int:
         steps=asked.steps,
         rate=asked.rate,
         minutes=asked.minutes,
+        bf16=not asked.fp32,
+        checkpoint_every_s=asked.checkpoint_seconds,
     )
     tales, dev = Tales.read(asked.corpus / "train" / "en"), Tales.read(asked.corpus / "dev" / "en", None)
     run = Storyteller(asked.model, tales, dev, recipe, asked.out)
