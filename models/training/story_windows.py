@@ -105,6 +105,11 @@ class Tales:
         total = sum(shares)
         return cls(texts, [share / total for share in shares])
 
+    @classmethod
+    def one(cls, path: Path) -> "Tales":
+        """A single title."""
+        return cls([modern(path.read_text("utf-8"))], [1.0])
+
     def window(
         self, seed: str, length: int, encode: Encode, template: ChatTemplate, *, second_person: float = SECOND_PERSON
     ) -> Window:
