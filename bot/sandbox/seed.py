@@ -1,6 +1,5 @@
 """The first world: one guild, four channels, three people, one bot. Knows the shapes, not what happens to them."""
 
-import base64
 import secrets
 
 from bot.sandbox.limits import MAX_FILE_BYTES
@@ -79,7 +78,7 @@ def first_world() -> Json:
     return {
         "format": WORLD_FORMAT,
         "capability": secrets.token_urlsafe(24),
-        "bot_token": _bot_token(bot_id),
+        "bot_token": "sandbox-" + secrets.token_hex(24),
         "signing_key": secrets.token_hex(32),
         "last_id": ids.last,
         "bot_id": bot_id,
@@ -101,12 +100,6 @@ def first_world() -> Json:
         "attachments": {},
         "interactions": {},
     }
-
-
-def _bot_token(bot_id: str) -> str:
-    """A random token in the shape of Discord's, so that what looks at the shape can be tried here."""
-    owner = base64.urlsafe_b64encode(bot_id.encode()).decode().rstrip("=")
-    return f"{owner}.{secrets.token_urlsafe(4)}.{secrets.token_urlsafe(28)}"
 
 
 def _user(user_id: str, username: str, global_name: str | None, *, bot: bool = False) -> Json:
