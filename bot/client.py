@@ -53,6 +53,9 @@ class StoryBot(commands.AutoShardedBot):
             tree_cls=_Tree,
             chunk_guilds_at_startup=False,
             max_messages=None,
+            # discord.py calls itself ready when no server was announced for so long (2 s). We wait for none of them:
+            # whoever comes later is told of as they come.
+            guild_ready_timeout=0.3,
         )
         self.settings, self.store, self.engine = settings, store, engine
         self.scribe = Scribe(store, engine)

@@ -1,5 +1,5 @@
-"""`inkwell doctor`: looks at everything that Inkwell needs; each line says ok or what to do. Changes nothing, but that
-it opens the database as a start would: one of an older version is brought up to date, and copied before.
+"""`inkwell doctor`: looks at everything that Inkwell needs; each line says ok or what to do. Mends nothing. It opens model
+and database as a start would: a database of an older version is copied and brought up to date.
 """
 
 import asyncio
@@ -100,7 +100,9 @@ async def _engine(settings: Settings) -> list[Finding]:
         missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
         if not missing:
             return _ok("engine", "transformers and torch are installed")
-        return _fix("engine", f"{' and '.join(missing)} missing; pip install 'inkwell[torch]', or set STORY_ENGINE=auto")
+        return _fix(
+            "engine", f"{' and '.join(missing)} missing; pip install 'inkwell[torch]', or set STORY_ENGINE=auto"
+        )
     # In a process of its own: the Discord side never loads it, and a broken native library may end whoever loads it.
     answer = await _run(sys.executable, "-c", "import xllamacpp")
     if answer.returncode == 0:
@@ -155,7 +157,9 @@ async def _gpu(settings: Settings) -> list[Finding]:
         return broken
     result = [finding for card in cards for finding in _ok("gpu", card)]
     if settings.story_engine == "auto" and importlib.util.find_spec("torch") is None:
-        result += _note("gpu", "torch is not installed, so the CPU is used; pip install 'inkwell[torch]' to use the GPU")
+        result += _note(
+            "gpu", "torch is not installed, so the CPU is used; pip install 'inkwell[torch]' to use the GPU"
+        )
     return result
 
 

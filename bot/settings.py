@@ -107,7 +107,9 @@ def load(**overrides: Any) -> Settings:
         _check_lines(Path(".env"))
         return Settings(**overrides)
     except ValidationError as error:
-        raise SettingsError(*_sentences(error)) from None  # pydantic's own text repeats the value, which may be a secret
+        raise SettingsError(
+            *_sentences(error)
+        ) from None  # pydantic's own text repeats the value, which may be a secret
     except UnicodeDecodeError:
         raise SettingsError(".env is not UTF-8 text; save it as UTF-8.") from None
 
@@ -120,7 +122,9 @@ def _check_lines(file: Path) -> None:
     with file.open(encoding="utf-8") as stream:
         for binding in parse_stream(stream):
             if binding.error or (binding.key is not None and binding.value is None):
-                number = binding.original.line + len(binding.original.string) - len(binding.original.string.lstrip("\n"))
+                number = (
+                    binding.original.line + len(binding.original.string) - len(binding.original.string.lstrip("\n"))
+                )
                 raise SettingsError(f"Line {number} of .env is no setting; write NAME=value, or # before a comment.")
 
 

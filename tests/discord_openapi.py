@@ -93,7 +93,9 @@ class OpenApi:
     def operation(self, exchange: Exchange) -> Json:
         """Raises WrongShapeError when there is none."""
         # /webhooks/1/x/messages/@original fits two templates: the one with fewer parameters is meant.
-        found = sorted((t for t, pattern in self._templates if pattern.match(exchange.path)), key=lambda t: t.count("{"))
+        found = sorted(
+            (t for t, pattern in self._templates if pattern.match(exchange.path)), key=lambda t: t.count("{")
+        )
         operations = [self._document["paths"][template].get(exchange.method.lower()) for template in found]
         if not any(operations):
             raise WrongShapeError(f"{exchange} is no operation of Discord")

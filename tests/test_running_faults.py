@@ -78,7 +78,7 @@ async def stopped(inkwell: Inkwell, number: signal.Signals, *, within_s: float) 
     assert not any(worker.is_running() for worker in workers)
 
 
-async def test_a_bot_told_to_stop_keeps_the_text_and_the_next_start_finishes_it(
+async def test_what_no_grace_lets_end_is_kept_for_the_next_start_and_what_a_grace_lets_end_is_finished(
     tmp_path: Path, tiny_model: TinyModel
 ) -> None:
     async with Sandbox(write_world(tmp_path / "discord"), pace=FAST) as sandbox, Person.join(sandbox) as wren:
@@ -94,25 +94,16 @@ async def test_a_bot_told_to_stop_keeps_the_text_and_the_next_start_finishes_it(
         async with Store.open(tmp_path / "inkwell.db") as store:
             assert len(await store.open_jobs()) == 1
 
-        async with online(sandbox, tmp_path, tiny_model):
+        async with online(sandbox, tmp_path, tiny_model, SHUTDOWN_GRACE_S="30") as inkwell:
             async with asyncio.timeout(30):
                 while labels((await wren.messages())[0]) != FINISHED:
                     await asyncio.sleep(0.05)
-        (finished,) = await wren.messages()
-        assert finished["id"] == left["id"]
-        assert told(finished).startswith(shown)  # the same seed: the reader finds what they had begun to read
-        async with Store.open(tmp_path / "inkwell.db") as store:
-            assert await store.open_jobs() == ()
-
-
-async def test_a_story_is_finished_within_the_grace_and_ctrl_c_is_no_different(
-    tmp_path: Path, tiny_model: TinyModel
-) -> None:
-    async with Sandbox(write_world(tmp_path / "discord"), pace=FAST) as sandbox, Person.join(sandbox) as wren:
-        async with online(sandbox, tmp_path, tiny_model, SHUTDOWN_GRACE_S="30") as inkwell:
+            (finished,) = await wren.messages()
+            assert finished["id"] == left["id"]
+            assert told(finished).startswith(shown)  # the same seed: the reader finds what they had begun to read
             await begun(wren)
             await stopped(inkwell, signal.SIGINT, within_s=30)
-        assert labels((await wren.messages())[0]) == FINISHED
+        assert [labels(message) for message in await wren.messages()] == [FINISHED, FINISHED]
         async with Store.open(tmp_path / "inkwell.db") as store:
             assert await store.open_jobs() == ()
 
@@ -157,7 +148,9 @@ async def test_a_disk_that_fills_is_a_sentence_to_the_writer_and_the_next_story_
                         file.write(b"x" * 4096)
                 await wren.slash("story", prompt=OPENING, length="short")
                 refused = await wren.wait_message(lambda message: "disk" in message["content"])
-                assert refused["content"] == "My disk is full, so I can't keep your words. Copy them, and tell the admin."
+                assert (
+                    refused["content"] == "My disk is full, so I can't keep your words. Copy them, and tell the admin."
+                )
                 ballast.unlink()
                 await wren.slash("story", prompt=OPENING, length="short")
                 await wren.wait_message(lambda message: labels(message) == FINISHED)
