@@ -32,10 +32,10 @@ def run(
     data_dir: DataDir = None,
 ) -> None:
     """Start Inkwell: in Discord with DISCORD_TOKEN, else in its own page on this machine."""
-    from bot.running import start  # imports discord.py; `--help` need not wait for it
+    settings = _settings(data_dir, **({"discord_token": None} if sandbox else {}))
+    from bot.running import start  # imports discord.py; neither `--help` nor a wrong setting need wait for it
 
-    overrides = {"discord_token": None} if sandbox else {}
-    raise typer.Exit(start(_settings(data_dir, **overrides)))
+    raise typer.Exit(start(settings))
 
 
 @app.command()

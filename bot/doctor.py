@@ -1,5 +1,5 @@
-"""`inkwell doctor`: looks at everything that Inkwell needs; each line says ok or what to do. Mends nothing. It opens model
-and database as a start would: a database of an older version is copied and brought up to date.
+"""`inkwell doctor`: looks at everything that Inkwell needs; each line says ok or what to do. Mends nothing. It opens
+model and database as a start would: a database of an older version is copied and brought up to date.
 """
 
 import asyncio

@@ -144,8 +144,7 @@ async def _end(running: asyncio.Task[None]) -> None:
         ) from None
     except discord.HTTPException as error:
         raise StartError(
-            f"Discord refuses the start (status {error.status}: {error.text or error.response.reason}): try again later, "
-            "and look at https://discordstatus.com."
+            f"Discord refuses the start (status {error.status}): try again later, and look at https://discordstatus.com."
         ) from None
 
 

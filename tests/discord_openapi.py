@@ -1,4 +1,4 @@
-"""Discord's OpenAPI document as a judge of requests, and a recorder of what a discord.py client really sends. Knows no bot.
+"""Discord's OpenAPI document as a judge of requests, and a recorder of what a discord.py client sends. Knows no bot.
 
 The document describes what Discord reads and lets unknown keys pass; a bot that misspells a key would go unnoticed. So
 requests are judged more strictly than the document asks: an object may have no key that its schema doesn't name.

@@ -81,3 +81,8 @@ async def running(data_dir: Path, **settings: str) -> AsyncIterator[Inkwell]:
         if inkwell.process.returncode is None:
             inkwell.tell(signal.SIGTERM)
         await inkwell.rest()
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a data folder."""
+    return sorted(entry.name for entry in folder.iterdir())

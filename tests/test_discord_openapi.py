@@ -102,6 +102,11 @@ async def play(wren: Person, tomas: Person) -> None:
     await wren.wait_message(lambda message: "few words" in message["content"])
     await wren.slash("story", prompt=f"{OPENING} [prefill] [raise]")  # an error after "thinking…"
     await wren.wait_message(lambda message: labels(message) == ["Retry"], timeout=20)
+    roles = [role["id"] for role in (await wren.state())["guild"]["roles"]]
+    await wren.slash("story", prompt=f"@everyone @here <@&{roles[-1]}> <@{tomas.id}> come", length="short")
+    shouted = await wren.wait_message(finished)
+    assert f"<@{tomas.id}>" in shouted["content"]
+    assert (shouted["mention_everyone"], shouted["mentions"], shouted["mention_roles"]) == (False, [], [])
     await wren.slash("story", prompt="x" * 1_900, length="long")  # the bot is closed under it
     await wren.wait_message(running)
 

