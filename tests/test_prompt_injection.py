@@ -30,7 +30,9 @@ def test_an_order_stands_in_the_story_and_changes_nothing_else(template: ChatTem
 
 
 @given(
-    st.lists(st.sampled_from([*{m for t in FAMILIES for m in t.markers}, "<|im_", "start|>", "<", "|", ">", "end", "\n"])),
+    st.lists(
+        st.sampled_from([*{m for t in FAMILIES for m in t.markers}, "<|im_", "start|>", "<", "|", ">", "end", "\n"])
+    ),
     st.sampled_from(FAMILIES),
     st.booleans(),
 )
