@@ -174,9 +174,9 @@ async def prefill(model: str, data_dir: str) -> dict[str, float]:
         raise AssertionError("a stream ends with its output")
 
     await tell("warm", "Once upon a time there was a mill.")
-    story = " ".join(opening(number) for number in range(10)).removesuffix(", and") + "."
+    story = " ".join(opening(number) for number in range(10))
     cold, cold_first_s = await tell("cold", story)
-    again, again_first_s = await tell("again", story + cold.text + " ")
+    again, again_first_s = await tell("again", f"{story}{cold.text} And then")
     await local.close()
     return {
         "prompt_tokens": again.prompt_tokens,
