@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 import psutil
 
+from models.language.weight_files import WeightsError
 from models.serving.model_loading import load_story_model
 from models.serving.wire import (
     Cancel,
@@ -130,7 +131,9 @@ class Worker:
         try:
             core = WorkerCore(load_story_model(configure.config, configure.factory), self._channel.send)
         except BaseException as error:
-            log.exception("the model %s can't be loaded", configure.config.model)
+            # Of weights that can't be used and a library that isn't there the sentence says it all.
+            if not isinstance(error, WeightsError) and not isinstance(error.__cause__, ImportError):
+                log.exception("the model %s can't be loaded", configure.config.model)
             cause = " ".join(str(error).split()) or type(error).__name__
             self._channel.send(StartFailed(reason=cause[:1_000].encode("utf-8", "replace").decode()))
             sys.stderr.flush()
