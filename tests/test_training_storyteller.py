@@ -182,3 +182,34 @@ def test_a_killed_run_goes_on_with_the_same_losses_and_learns(
     assert held_out[-1]["dev"] < losses(whole)[0][1]
     assert read_adapter(killed / "best").sha256 == read_adapter(whole / "best").sha256
     assert str(tmp_path) not in (killed / "best" / "adapter_config.json").read_text()
+
+
+def test_the_report_measures_tales_and_what_is_no_tale_with_and_without_the_adapter(
+    tiny_model: TinyModel, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from models.training import storyteller_report
+    from tests.tiny_adapter import tiny_adapter_in
+
+    adapter, plain = tiny_adapter_in(tmp_path, tiny_model.directory), tmp_path / "plain.txt"
+    plain.write_text("Connect the cable to port 4 and restart the server; then check the log for errors. " * 40)
+    options = ["--adapter", str(adapter), "--corpus", str(corpus), "--plain", str(plain), "--windows", "2", "--fp32"]
+    with pytest.warns(FutureWarning):  # peft's own, of transformers' names
+        storyteller_report.main(["--model", str(tiny_model.directory), "--threads", "1", *options])
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["what"] for row in found] == ["en-novels--Burnett_Test", "plain.txt"]
+    for row in found:
+        assert row["bytes"] > 100
+        assert 0.5 < row["without"] != row["with_it"]
+
+
+def test_blind_pairs_say_nothing_of_what_is_what_but_the_key_does() -> None:
+    from models.training.blind_pairs import shuffled
+
+    stories = {str(number): f"story {number}" for number in range(40)}
+    seeds = {name: int(name) for name in stories}
+    pairs, key = shuffled(stories, seeds, ["plain"] * 40, ["adapted"] * 40, order=3)
+    assert {"a", "b"} == set(key.values())
+    for pair in pairs:
+        assert {"a": pair.a, "b": pair.b}[key[pair.id]] == "adapted"
+        assert {pair.a, pair.b} == {"plain", "adapted"}
+    assert shuffled(stories, seeds, ["plain"] * 40, ["adapted"] * 40, order=3)[1] == key

@@ -40,13 +40,13 @@ class Gain:
     error: float
 
 
-def bits_per_byte(network: Any, windows: list[Window], decode: Any) -> list[tuple[float, int]]:
+def bits_per_byte(network: Any, windows: list[Window], decode: Any, *, bf16: bool) -> list[tuple[float, int]]:
     """For each window the bits of what stands behind its prompt, and the bytes."""
     found = []
     network.eval()
     with torch.inference_mode():
         for window in windows:
-            nats = float(losses(network, [window], bf16=False).sum())
+            nats = float(losses(network, [window], bf16=bf16).sum())
             found.append((nats / math.log(2), len(decode(window.tokens[window.prompt :]).encode())))
     return found
 
@@ -59,10 +59,10 @@ def plain_windows(text: str, encode: Any, count: int) -> list[Window]:
     return [Window(tokens=tokens[at : at + LENGTH], prompt=1, text="") for at in chosen]
 
 
-def gain(network: PeftModel, what: str, windows: list[Window], decode: Any) -> Gain:
+def gain(network: PeftModel, what: str, windows: list[Window], decode: Any, *, bf16: bool = False) -> Gain:
     with network.disable_adapter():
-        before = bits_per_byte(network, windows, decode)
-    after = bits_per_byte(network, windows, decode)
+        before = bits_per_byte(network, windows, decode, bf16=bf16)
+    after = bits_per_byte(network, windows, decode, bf16=bf16)
     size = sum(length for _, length in before)
     deltas = [(b - a) / length for (a, length), (b, _) in zip(before, after, strict=True)]
     mean = sum(deltas) / len(deltas)
@@ -83,11 +83,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--plain", type=Path, action="append", default=[], help="a text that is no tale")
     parser.add_argument("--windows", type=int, default=16, help="of every title and plain file")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--fp32", action="store_true", help="for a processor without bf16 arithmetic")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
     tokenizer: Any = AutoTokenizer.from_pretrained(asked.model, local_files_only=True)
     template = recognise(tokenizer.chat_template, asked.model.name).with_markers(tuple(tokenizer.all_special_tokens))
-    base: Any = AutoModelForCausalLM.from_pretrained(asked.model, dtype=torch.float32, local_files_only=True)
+    precision = torch.float32 if asked.fp32 else torch.bfloat16
+    base: Any = AutoModelForCausalLM.from_pretrained(asked.model, dtype=precision, local_files_only=True)
     network = PeftModel.from_pretrained(base, str(asked.adapter))
 
     def encode(text: str) -> list[int]:
@@ -100,10 +102,10 @@ def main(arguments: list[str] | None = None) -> int:
             tales.window(f"{SEED}/{number}", LENGTH, encode, template, second_person=0.0)
             for number in range(asked.windows)
         ]
-        _print(gain(network, title.stem, windows, tokenizer.decode))
+        _print(gain(network, title.stem, windows, tokenizer.decode, bf16=not asked.fp32))
     for file in asked.plain:
         windows = plain_windows(file.read_text("utf-8"), encode, asked.windows)
-        _print(gain(network, file.name, windows, tokenizer.decode))
+        _print(gain(network, file.name, windows, tokenizer.decode, bf16=not asked.fp32))
     return 0
 
 
