@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -59,14 +60,17 @@ class StoryBot(commands.AutoShardedBot):
             user_per_minute=settings.user_stories_per_minute, guild_per_minute=settings.guild_stories_per_minute
         )
         self.story_press: Press | None = None  # the story cog's answer to its buttons
+        self.began = time.monotonic()
         self._recovery: asyncio.Task[None] | None = None
 
     async def setup_hook(self) -> None:
+        from bot.cogs.admin import AdminCog
         from bot.cogs.story import StoryCog
 
         self.add_dynamic_items(StoryButton)
         await self.tree.set_translator(_Translator())
         await self.add_cog(StoryCog(self))
+        await self.add_cog(AdminCog(self))
         await self._sync_when_changed()
 
     async def on_ready(self) -> None:

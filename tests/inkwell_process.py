@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-OURS = re.compile(r"^(DISCORD_TOKEN|DB_KEY|DATA_DIR|STORY_.*|SANDBOX_PORT|OPEN_BROWSER|QUEUE_.*|WORKERS|LOG_LEVEL)$")
+OURS = re.compile(r"^(DISCORD_TOKEN|DB_KEY|DATA_DIR|STORY_.*|SANDBOX_PORT|OPEN_BROWSER|QUEUE_.*|METRICS_PORT|LOG_LEVEL)$")
 
 
 class Inkwell:
@@ -65,7 +65,7 @@ async def running(data_dir: Path, **settings: str) -> AsyncIterator[Inkwell]:
     """Inkwell in its sandbox, ready; stopped by SIGTERM at the end."""
     inkwell = await start(data_dir, "run", SANDBOX_PORT="0", OPEN_BROWSER="false", **settings)
     try:
-        inkwell.page_url = (await inkwell.read_until(r"http://127\.0\.0\.1:\d+/\S+/")).group()
+        inkwell.page_url = (await inkwell.read_until(r"(?m)(?<=^    )http://127\.0\.0\.1:\d+/\S+/")).group()
         yield inkwell
     finally:
         if inkwell.process.returncode is None:

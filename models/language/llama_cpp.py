@@ -15,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
-import psutil
-
 from models.language.continuation import Finisher, FinishReason, build_prompt, recognise
 from models.language.gguf_header import GgufHeader, read_header
 from models.language.story_model import Emit
 from models.language.weight_files import NotAModelError, WeightsCorruptError, inspect, sha256_of
+from models.serving.machine import physical_cores
 from models.serving.requests import StoryOutput, StoryRequest
 
 _Complete = Callable[[dict[str, Any], Callable[[Any], bool]], object]  # xllamacpp's Server.handle_completions
@@ -247,12 +246,6 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
-
-
-def physical_cores() -> int:
-    """Cores that this process may use, without counting hyper-threads twice: they share the arithmetic units."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
 def _name_of(path: Path) -> str:
