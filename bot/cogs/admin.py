@@ -3,7 +3,10 @@
 They see their own server by name and all others only as a number: whoever runs Inkwell asks `inkwell status`.
 """
 
+import asyncio
+import io
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import discord
@@ -14,6 +17,7 @@ from discord.ext import commands
 from bot.client import StoryBot
 from bot.locales import Say, mark, speaker
 from bot.status import Status, look, mebibytes
+from bot.status_history import History, Moment
 from models.serving.requests import WorkerHealth
 
 _SHOWN_WORKERS = 8  # an embed holds 25 fields; a longer list tells nobody anything
@@ -30,6 +34,7 @@ _STATES = {
     "failed": mark("down"),
     "stopped": mark("stopped"),
 }
+_PICTURE = "status.png"
 _UNKNOWN = "–"
 
 
@@ -47,6 +52,15 @@ class AdminCog(
 
     def __init__(self, bot: StoryBot) -> None:
         self.bot = bot
+        self.history = History(bot.engine)
+        self._watching: asyncio.Task[None] | None = None
+
+    async def cog_load(self) -> None:
+        self._watching = asyncio.create_task(self.history.watch(), name="status history")
+
+    async def cog_unload(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
         if interaction.guild_id is None:
@@ -62,9 +76,15 @@ class AdminCog(
         await interaction.response.defer(ephemeral=True)  # a busy event loop may need longer than 3 s
         status = await look(self.bot)
         say = speaker(interaction.locale.value)
-        await interaction.followup.send(
-            embed=embed_of(status, say, here=interaction.guild_id, remote=self.bot.settings.remote), ephemeral=True
-        )
+        embed = embed_of(status, say, here=interaction.guild_id, remote=self.bot.settings.remote)
+        picture = await self.history.picture()
+        if picture is None:
+            await interaction.followup.send(embed=embed, ephemeral=True)
+            return
+        embed.set_image(url=f"attachment://{_PICTURE}")
+        embed.set_footer(text=say(mark("Above: tokens/s. Below: stories waiting. The last half hour.")))
+        file = discord.File(io.BytesIO(picture), _PICTURE, description=_described(self.history.moments, say))
+        await interaction.followup.send(embed=embed, file=file, ephemeral=True)
 
 
 def embed_of(status: Status, say: Say, *, here: int | None, remote: bool) -> discord.Embed:
@@ -106,6 +126,18 @@ def embed_of(status: Status, say: Say, *, here: int | None, remote: bool) -> dis
         version=status.inkwell, since=since, guilds=status.guilds
     )
     return embed
+
+
+def _described(moments: Sequence[Moment], say: Say) -> str:
+    """The picture in words, for those who can't see it."""
+    return say(
+        mark("The last half hour: at most {rate} tokens/s, now {now}; at most {queued} stories waiting, now {waiting}.")
+    ).format(
+        rate=f"{max(each.tokens_per_s for each in moments):.1f}",
+        now=f"{moments[-1].tokens_per_s:.1f}",
+        queued=max(each.queued for each in moments),
+        waiting=moments[-1].queued,
+    )
 
 
 def _queue(status: Status, say: Say, here: int | None) -> str:
