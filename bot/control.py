@@ -77,7 +77,7 @@ async def ask(data_dir: Path, name: str) -> bytes:
         if isinstance(cause, PermissionError):
             raise NotRunningError(f"Only the user who runs Inkwell may ask it ({path}).") from None
         raise NotRunningError(
-            f"Inkwell is not running on {data_dir.absolute()}: start it with `inkwell run`, or name another folder "
+            f"Inkwell is not running on {data_dir}: start it with `inkwell run`, or name another folder "
             "with --data-dir."
         ) from None
 

@@ -123,7 +123,9 @@ async def _metrics(engine: Engine, port: int) -> AsyncIterator[None]:
     try:
         await server.__aenter__()
     except OSError as error:
-        raise StartError(f"The metrics port {port} can't be opened ({error.strerror}): set another METRICS_PORT.") from None
+        raise StartError(
+            f"The metrics port {port} can't be opened ({error.strerror}): set another METRICS_PORT."
+        ) from None
     try:
         log.info("metrics at http://%s:%d/metrics", LOOPBACK, port)
         yield

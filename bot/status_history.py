@@ -39,7 +39,7 @@ class Moment:
 
 
 class History:
-    """Looks at `engine` every so often, in `watch`."""
+    """Somebody calls `look` every `EVERY_S` seconds."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine, self._clock = engine, clock
@@ -50,12 +50,6 @@ class History:
         """Oldest first."""
         return tuple(self._moments)
 
-    async def watch(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(EVERY_S)
-
     async def look(self) -> None:
         try:
             health = await self._engine.health()
@@ -63,9 +57,7 @@ class History:
             log.warning("the engine's health is unknown: %s", error)
             return
         self._moments.append(
-            Moment(
-                at=self._clock(), tokens_per_s=health.tokens_per_s, queued=health.queued, running=health.running
-            )
+            Moment(at=self._clock(), tokens_per_s=health.tokens_per_s, queued=health.queued, running=health.running)
         )
 
     async def picture(self) -> bytes | None:
@@ -94,7 +86,10 @@ def draw(moments: Sequence[Moment], now: float) -> bytes:
             y = floor - share * height * _TIMES
             pen.line(((_LEFT * _TIMES, y), ((_WIDTH - _RIGHT) * _TIMES, y)), _GRID, _TIMES)
             pen.text(((_LEFT - 6) * _TIMES, y), label, _INK, font, "rm")
-        points = [(across(each.at), floor - value / most * height * _TIMES) for each, value in zip(moments, values, strict=True)]
+        points = [
+            (across(each.at), floor - value / most * height * _TIMES)
+            for each, value in zip(moments, values, strict=True)
+        ]
         pen.polygon([(points[0][0], floor), *points, (points[-1][0], floor)], fill=_mixed(colour))
         pen.line(points, colour, 2 * _TIMES, joint="curve")
 

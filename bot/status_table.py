@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bot.control import NotRunningError, ask
@@ -25,7 +26,7 @@ _UNKNOWN = "–"
 def report(data_dir: Path, *, as_json: bool) -> int:
     """Print it; the exit status of a command."""
     try:
-        answer = asyncio.run(ask(data_dir, "status"))
+        answer = asyncio.run(ask(data_dir.absolute(), "status"))
         status = msgspec.json.decode(answer, type=Status)
     except NotRunningError as error:
         sys.stderr.write(f"{error}\n")
@@ -52,7 +53,10 @@ def _overview(status: Status) -> Table:
     table = Table(title=f"Inkwell {status.inkwell}", show_header=False, title_justify="left", min_width=60)
     table.add_column(style="bold")
     table.add_column()
-    table.add_row("state", f"{_STATES[status.state]}, Discord {status.discord}, {status.guilds} servers, up {duration(status.uptime_s)}")
+    table.add_row(
+        "state",
+        f"{_STATES[status.state]}, Discord {status.discord}, {status.guilds} servers, up {duration(status.uptime_s)}",
+    )
     table.add_row("queue", f"{health.queued} waiting, {health.running} running of {status.slots} at once")
     table.add_row("speed", f"{health.tokens_per_s:.1f} tokens/s over the last minute")
     first, slow = _seconds(health.first_token_p50_s), _seconds(health.first_token_p95_s)
@@ -71,7 +75,7 @@ def _workers(workers: tuple[WorkerHealth, ...]) -> Table:
         table.add_row(
             str(number),
             f"[{_COLOURS[worker.state]}]{worker.state}[/]",
-            worker.model_version or _UNKNOWN,
+            escape(worker.model_version) or _UNKNOWN,
             f"{worker.running} of {worker.slots}",
             mebibytes(worker.resident_bytes) or _UNKNOWN,
             str(worker.restarts),
@@ -79,7 +83,7 @@ def _workers(workers: tuple[WorkerHealth, ...]) -> Table:
             str(worker.pid or _UNKNOWN),
         )
         if worker.error:
-            table.add_row("", "", worker.error)
+            table.add_row("", "", escape(worker.error))
     return table
 
 
@@ -88,7 +92,7 @@ def _queue(waiting: tuple[Waiting, ...]) -> Table:
     table.add_column("server", overflow="fold")
     table.add_column("stories", justify="right")
     for each in waiting:
-        table.add_row(each.name or "direct messages and elsewhere", str(each.requests))
+        table.add_row(escape(each.name) or "direct messages and elsewhere", str(each.requests))
     return table
 
 

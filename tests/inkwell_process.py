@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-OURS = re.compile(r"^(DISCORD_TOKEN|DB_KEY|DATA_DIR|STORY_.*|SANDBOX_PORT|OPEN_BROWSER|QUEUE_.*|METRICS_PORT|LOG_LEVEL)$")
+OURS = re.compile(
+    r"^(DISCORD_TOKEN|DB_KEY|DATA_DIR|STORY_.*|SANDBOX_PORT|OPEN_BROWSER|QUEUE_.*|METRICS_PORT|LOG_LEVEL)$"
+)
 
 
 class Inkwell:

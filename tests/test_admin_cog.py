@@ -23,7 +23,7 @@ from bot.store import Store
 from models.serving.in_process import InProcessEngine
 from models.serving.requests import Health, WorkerHealth
 from tests.bigram_model import BigramModel
-from tests.sandbox_client import Person
+from tests.sandbox_client import Person, labels
 
 
 class OpenBot(StoryBot):
@@ -65,7 +65,9 @@ def status(**engine: Any) -> Status:
 
 
 def words_of(embed: discord.Embed) -> str:
-    return "\n".join([f"{embed.title} {embed.description}", *(f"{field.name}: {field.value}" for field in embed.fields)])
+    return "\n".join(
+        [f"{embed.title} {embed.description}", *(f"{field.name}: {field.value}" for field in embed.fields)]
+    )
 
 
 async def test_an_admin_sees_the_numbers_and_nobody_else_does(tmp_path: Path) -> None:
@@ -99,9 +101,7 @@ async def test_a_member_to_whom_the_command_is_shown_is_refused_all_the_same(tmp
             assert shown.ephemeral
             assert "permission" in shown.response.content
             assert not shown.response.embeds
-            (error,) = env.errors
-            assert isinstance(error, app_commands.MissingPermissions)
-            env.errors.clear()
+        assert [type(error) for error in env.errors] == [app_commands.MissingPermissions] * 2
 
 
 def test_other_servers_and_the_operators_machine_are_not_named() -> None:
@@ -144,7 +144,7 @@ async def test_over_the_sandbox_an_admin_reads_it_in_chinese_with_a_picture(tmp_
                 assert isinstance(cog, AdminCog)
                 async with Person.join(sandbox, "admin") as ida, Person.join(sandbox, "writer") as wren:
                     await wren.slash("story", prompt="The keeper climbed the stairs")
-                    await wren.wait_message(lambda message: bool(message["components"]), 30)
+                    await wren.wait_message(lambda message: "Continue" in labels(message), 30)
                     for _ in range(LEAST_MOMENTS):
                         await cog.history.look()
                     await ida.slash("inkwell status", locale="zh-CN")

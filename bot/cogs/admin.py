@@ -3,7 +3,6 @@
 They see their own server by name and all others only as a number: whoever runs Inkwell asks `inkwell status`.
 """
 
-import asyncio
 import io
 import time
 from collections.abc import Sequence
@@ -12,12 +11,12 @@ from typing import Any
 import discord
 from discord import app_commands
 from discord.app_commands import locale_str
-from discord.ext import commands
+from discord.ext import commands, tasks
 
 from bot.client import StoryBot
 from bot.locales import Say, mark, speaker
 from bot.status import Status, look, mebibytes
-from bot.status_history import History, Moment
+from bot.status_history import EVERY_S, History, Moment
 from models.serving.requests import WorkerHealth
 
 _SHOWN_WORKERS = 8  # an embed holds 25 fields; a longer list tells nobody anything
@@ -53,14 +52,16 @@ class AdminCog(
     def __init__(self, bot: StoryBot) -> None:
         self.bot = bot
         self.history = History(bot.engine)
-        self._watching: asyncio.Task[None] | None = None
 
     async def cog_load(self) -> None:
-        self._watching = asyncio.create_task(self.history.watch(), name="status history")
+        self.watch.start()
 
     async def cog_unload(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        self.watch.cancel()
+
+    @tasks.loop(seconds=EVERY_S)
+    async def watch(self) -> None:
+        await self.history.look()
 
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
         if interaction.guild_id is None:
@@ -81,8 +82,8 @@ class AdminCog(
         if picture is None:
             await interaction.followup.send(embed=embed, ephemeral=True)
             return
-        embed.set_image(url=f"attachment://{_PICTURE}")
-        embed.set_footer(text=say(mark("Above: tokens/s. Below: stories waiting. The last half hour.")))
+        # Beside the embed and not in it: Discord drops the description of a picture that an embed takes.
+        embed.set_footer(text=say(mark("Picture: the last half hour; tokens/s above, stories waiting below.")))
         file = discord.File(io.BytesIO(picture), _PICTURE, description=_described(self.history.moments, say))
         await interaction.followup.send(embed=embed, file=file, ephemeral=True)
 
