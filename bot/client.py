@@ -93,6 +93,13 @@ class StoryBot(commands.AutoShardedBot):
             await asyncio.gather(self._recovery, return_exceptions=True)
         await super().close()
 
+    def channel_of(self, channel_id: int | None, guild_id: int | None) -> discord.PartialMessageable | None:
+        """Where the bot can write without an interaction's token; None in a server that does not have it (a person
+        who installed it brings it there)."""
+        if channel_id is None or (guild_id is not None and self.get_guild(guild_id) is None):
+            return None
+        return self.get_partial_messageable(channel_id, guild_id=guild_id)
+
     async def press(self, interaction: discord.Interaction[Any], act: Act, turn_id: str) -> None:
         """Hand a button press to the cog that owns it."""
         assert self.story_press is not None

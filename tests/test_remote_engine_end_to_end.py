@@ -4,7 +4,6 @@ it with STORY_ENGINE=openai, and what it says when the server is not there or re
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,10 @@ async def failed_start(data_dir: Path, **chosen: str) -> str:
     return printed
 
 
+def fetched_into(data_dir: Path) -> bool:
+    return (data_dir / "models").exists()
+
+
 async def test_a_story_streams_from_a_llama_server_through_the_whole_bot(tiny_model: TinyModel, tmp_path: Path) -> None:
     port, metrics = free_port(), free_port()
     with_key = LLAMA_SERVER.replace("server = ", f"params.api_keys = [{LLAMA_KEY!r}]\nserver = ")
@@ -70,7 +73,7 @@ async def test_a_story_streams_from_a_llama_server_through_the_whole_bot(tiny_mo
             await writer.wait_message(lambda message: "Retry" in labels(message), WAIT_S)
             await _shows_what_runs(tmp_path, port, metrics)
         assert LLAMA_KEY not in inkwell.printed
-        assert "models" not in os.listdir(tmp_path), "nothing was fetched"
+        assert not fetched_into(tmp_path)
     finally:
         stop(server)
     code, printed = await told(tmp_path, "status")
