@@ -1,5 +1,5 @@
-"""transformers' own continuous batching, made to serve: each request has its mailbox, its own sampling, and where memory
-runs out the steps become smaller. Knows tokens, no text.
+"""transformers' own continuous batching, made to serve: each request has its mailbox and its own sampling, and where
+memory runs out the steps become smaller. Knows tokens, no text.
 
 The paged KV cache, the scheduler and the loop are the library's (transformers 5.23); what is overridden here is named
 at each method. Numerics: the requests of a batch share matrix products, whose sums a BLAS may order by the number of

@@ -1,4 +1,4 @@
-"""How much memory a batching loop may take, and the largest KV cache that fits into it. Knows no request and no text."""
+"""How much memory a batching loop may take, and the largest KV cache that fits into it. Knows no request."""
 
 import os
 from dataclasses import replace

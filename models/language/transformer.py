@@ -67,8 +67,8 @@ class TransformersModel:
 
         `device` is "cpu", "cuda:1" and the like, empty for the best there is; weights are fp32 on a CPU and bf16
         elsewhere. `gpu_memory` (a share of the GPU) and `memory_bytes` (of the process, on a CPU) bound the memory: the
-        KV cache becomes smaller than `limits` ask for where it has to. `prompt` and `finisher` replace continuation's. Raises WeightsError for files that can't be used,
-        MemoryError or torch.OutOfMemoryError where they don't fit.
+        KV cache becomes smaller than `limits` ask for where it has to. `prompt` and `finisher` replace continuation's.
+        Raises WeightsError for files that can't be used, MemoryError or torch.OutOfMemoryError where they don't fit.
         """
         contents = inspect(path)
         if threads:
