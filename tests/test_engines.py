@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot import settings as settings_module
+from bot.doctor import findings
 from bot.engines import engine_of, usable_gpus, worker_configs
 from bot.settings import Settings
 from models.serving.dispatcher import Dispatcher
@@ -140,3 +141,21 @@ async def test_a_server_is_asked_which_one_it_is(owner: str, listed: dict[str, i
         await engine.close()
     assert (dialogue.dialect, dialogue.context_tokens) == (dialect, tokens)
     assert ("top_k" in server.calls[0]) == (dialect != "openai"), "OpenAI itself refuses what it does not know"
+
+
+async def test_the_doctor_asks_the_server_and_says_what_to_do() -> None:
+    async def verdicts(**values: object) -> dict[str, tuple[str, str]]:
+        remote = chosen(story_engine="openai", story_model="bigram", sandbox_port=0, **values)
+        return {each.about: (each.verdict, each.words) async for each in findings(remote)}
+
+    async with RemoteServerDouble() as server:
+        good = await verdicts(story_base_url=server.url, story_api_key=KEY)
+        refused = await verdicts(story_base_url=server.url, story_api_key="sk-wrong-key")
+    absent = await verdicts(story_base_url=server.url)
+    assert good["server"] == ("ok", f"{server.url} answers")
+    assert "gpu" not in good, "the model does not run here"
+    assert "model" not in good
+    assert refused["server"][0] == absent["server"][0] == "fix"
+    assert "refused the key (401)" in refused["server"][1]
+    assert "sk-wrong" not in refused["server"][1]
+    assert "can't be reached" in absent["server"][1]

@@ -172,7 +172,7 @@ async def test_no_more_than_the_slots_run_at_once_and_all_are_served():
 
 async def test_two_hundred_requests_with_half_cancelled_leak_nothing():
     limits = QueueLimits(total=512, per_guild=512, per_user=512)
-    async with Remote(slots=16, limits=limits) as (engine, server):
+    async with Remote(slots=16, limits=limits) as (engine, _):
 
         async def one(number):
             name = str(number)

@@ -7,6 +7,7 @@ import socket
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from bot.status_table import report, tables
 from models.serving.requests import Health, WorkerHealth
 from tests.serving_reader import Leaks
 
+WorkerState = Literal["starting", "ready", "restarting", "failed", "stopped"]
 STATUS = Status(
     inkwell="1.2",
     discord="connected",
@@ -162,6 +164,23 @@ async def test_an_inkwell_that_does_not_tell_is_a_sentence(
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("ready", "states", "said"),
+    [
+        (True, ("ready", "failed"), "ready"),
+        (False, ("starting",), "loading"),
+        (False, ("failed", "restarting"), "loading"),
+        (False, ("failed",), "down"),
+        (False, (), "down"),
+    ],
+)
+def test_a_model_that_is_on_its_way_is_not_called_down(ready: bool, states: tuple[WorkerState, ...], said: str) -> None:
+    workers = tuple(WorkerHealth(state=state) for state in states)
+    status = msgspec.structs.replace(STATUS, health=Health(ready=ready, workers=workers))
+    assert status.state == said
+    assert "MiB" in printed(status)
 
 
 def test_the_queue_is_counted_by_server_and_strangers_together() -> None:
