@@ -51,6 +51,17 @@ def doctor(data_dir: DataDir = None) -> None:
 
 
 @app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show what the running Inkwell does: queue, workers, speed, memory. Exit status 1 when none runs."""
+    from bot.status_table import report
+
+    raise typer.Exit(report(_settings(data_dir).data_dir, as_json=as_json))
+
+
+@app.command()
 def pull(
     spec: Annotated[str | None, typer.Argument(help="What to fetch; STORY_MODEL when left out.")] = None,
     data_dir: DataDir = None,
@@ -91,8 +102,7 @@ def _load(data_dir: Path | None, **overrides: object) -> Settings:
     if data_dir is not None:
         overrides["data_dir"] = data_dir
     settings = settings_module.load(**overrides)
-    secrets = [value.get_secret_value() for value in (settings.discord_token, settings.db_key) if value is not None]
-    logs.configure(settings.log_level, secrets)
+    logs.configure(settings.log_level, settings.secrets)
     return settings
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -63,15 +64,18 @@ class StoryBot(commands.AutoShardedBot):
             user_per_minute=settings.user_stories_per_minute, guild_per_minute=settings.guild_stories_per_minute
         )
         self.story_press: Press | None = None  # the story cog's answer to its buttons
+        self.began = time.monotonic()
         self._recovery: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[Any]] = set()
 
     async def setup_hook(self) -> None:
+        from bot.cogs.admin import AdminCog
         from bot.cogs.story import StoryCog
 
         self.add_dynamic_items(StoryButton)
         await self.tree.set_translator(_Translator())
         await self.add_cog(StoryCog(self))
+        await self.add_cog(AdminCog(self))
         await self._sync_when_changed()
 
     async def on_ready(self) -> None:
@@ -102,6 +106,13 @@ class StoryBot(commands.AutoShardedBot):
         if task is not None and not task.done():
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
+
+    def channel_of(self, channel_id: int | None, guild_id: int | None) -> discord.PartialMessageable | None:
+        """Where the bot can write without an interaction's token; None in a server that does not have it (a person
+        who installed it brings it there)."""
+        if channel_id is None or (guild_id is not None and self.get_guild(guild_id) is None):
+            return None
+        return self.get_partial_messageable(channel_id, guild_id=guild_id)
 
     async def press(self, interaction: discord.Interaction[Any], act: Act, turn_id: str) -> None:
         """Hand a button press to the cog that owns it."""

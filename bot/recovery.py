@@ -37,7 +37,7 @@ async def _finish(bot: "StoryBot", job: OpenJob) -> None:
         webhook=discord.Webhook.partial(job.job.application_id, job.job.interaction_token, client=bot)
         if job.job.interaction_token
         else None,
-        channel=bot.get_partial_messageable(job.job.channel_id, guild_id=job.job.guild_id),
+        channel=bot.channel_of(job.job.channel_id, job.job.guild_id),
     )
     try:
         if job.job.message_id is None:
@@ -51,7 +51,7 @@ async def _finish(bot: "StoryBot", job: OpenJob) -> None:
             interval_s=bot.settings.edit_interval_s,
             view=stop_button(job.turn.id, say),
         )
-        await bot.scribe.write(job, live)
+        await bot.scribe.write(job, live, delivery.patience_s)
     except (discord.HTTPException, MissingChannelError) as error:
         # The prompt and any finished text stay in the tree; there is just no place left to show them.
         log.warning("job %s has no place to be shown any more: %s", job.job.id, error)

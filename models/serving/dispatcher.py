@@ -164,6 +164,8 @@ class Dispatcher:
             first_token_p95_s=self._meter.first_token_s(95),
             served=self._meter.served,
             failed=self._meter.failed,
+            generated_tokens=self._meter.generated_tokens,
+            first_token=self._meter.first_token(),
         )
 
     async def close(self, grace_s: float = 10.0) -> None:
