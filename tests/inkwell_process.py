@@ -5,14 +5,14 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bot.settings import Settings
+
 REPOSITORY = Path(__file__).parents[1]
-OURS = re.compile(
-    r"^(DISCORD_TOKEN|DB_KEY|DATA_DIR|STORY_.*|SANDBOX_PORT|OPEN_BROWSER|QUEUE_.*|METRICS_PORT|LOG_LEVEL)$"
-)
+OURS = frozenset(name.upper() for name in Settings.model_fields)
 
 
 class Inkwell:
@@ -46,13 +46,21 @@ class Inkwell:
         self.process.send_signal(number)
 
 
-async def start(data_dir: Path, *arguments: str, **settings: str) -> Inkwell:
-    """`python -m bot ARGUMENTS` with exactly these settings in its environment."""
-    environment: Mapping[str, str] = {name: value for name, value in os.environ.items() if not OURS.match(name)}
+async def start(
+    data_dir: Path, *arguments: str, discord: str = "", factory: str = "", launcher: Sequence[str] = (), **settings: str
+) -> Inkwell:
+    """`python -m bot ARGUMENTS` with exactly these settings in its environment.
+
+    `discord` is the base URL of what stands for Discord, and `factory` makes the model in place of the weights: both by
+    way of tests.inkwell_at. `launcher` is a command that starts the command.
+    """
+    environment: Mapping[str, str] = {name: value for name, value in os.environ.items() if name.upper() not in OURS}
+    module = ("tests.inkwell_at", discord, factory) if discord or factory else ("bot",)
     process = await asyncio.create_subprocess_exec(
+        *launcher,
         sys.executable,
         "-m",
-        "bot",
+        *module,
         *arguments,
         cwd=data_dir,
         stdout=asyncio.subprocess.PIPE,
@@ -73,3 +81,8 @@ async def running(data_dir: Path, **settings: str) -> AsyncIterator[Inkwell]:
         if inkwell.process.returncode is None:
             inkwell.tell(signal.SIGTERM)
         await inkwell.rest()
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a data folder."""
+    return sorted(entry.name for entry in folder.iterdir())

@@ -118,3 +118,38 @@ def test_a_worker_process_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) ->
     inherited = settings.worker_environment()
     assert inherited["HTTP_PROXY_TEST"] == "kept"
     assert not {"DISCORD_TOKEN", "DB_KEY", "STORY_API_KEY"} & set(inherited)
+
+
+def test_a_pasted_token_is_freed_of_what_came_along() -> None:
+    Path(".env").write_text(f"DISCORD_TOKEN= 'Bot {GOOD_TOKEN} '\n")
+    loaded = settings.load()
+    assert loaded.discord_token is not None
+    assert loaded.discord_token.get_secret_value() == GOOD_TOKEN
+
+
+@pytest.mark.parametrize("line", [GOOD_TOKEN, f"DISCORD_TOKEN {GOOD_TOKEN}", f"DISCORD_TOKEN: {GOOD_TOKEN}"])
+def test_a_line_that_sets_nothing_stops_the_start_and_is_numbered_not_shown(line: str) -> None:
+    Path(".env").write_text(f"# mine\n\nQUEUE_MAX=1\n{line}\n")
+    with pytest.raises(settings.SettingsError, match=r"^Line 4 of \.env is no setting; write NAME=value") as caught:
+        settings.load()
+    assert GOOD_TOKEN not in str(caught.value)
+
+
+def test_a_token_in_the_place_of_a_name_is_not_shown() -> None:
+    Path(".env").write_text(f"{GOOD_TOKEN}=\n{GOOD_TOKEN}x=1\n")
+    with pytest.raises(settings.SettingsError, match="names no setting") as caught:
+        settings.load()
+    shown = " ".join(caught.value.sentences).lower()
+    assert GOOD_TOKEN.split(".")[2].lower() not in shown
+
+
+def test_every_mistake_is_told_of_in_one_go() -> None:
+    Path(".env").write_text("STORY_SLOTS=many\nDISCORD_TOKEN=hunter2\nSTORY_SLOT=3\n")
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load()
+    assert sorted(sentence.split()[0] for sentence in caught.value.sentences) == [
+        "DISCORD_TOKEN",
+        "STORY_SLOT",
+        "STORY_SLOTS",
+    ]
+    assert str(caught.value) == caught.value.sentences[0]

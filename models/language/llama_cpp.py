@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 from models.language.continuation import Finisher, FinishReason, build_prompt, recognise
 from models.language.gguf_header import GgufHeader, read_header
 from models.language.story_model import Emit
-from models.language.weight_files import NotAModelError, WeightsCorruptError, inspect, sha256_of
+from models.language.weight_files import NotAModelError, WeightsCorruptError, check_language_model, inspect, sha256_of
 from models.serving.machine import physical_cores
 from models.serving.requests import StoryOutput, StoryRequest
 
@@ -64,9 +64,8 @@ class LlamaCppModel:
         """
         if inspect(path).format != "gguf":
             raise NotAModelError(f"{path} is no GGUF file: llama.cpp loads no other.")
+        check_language_model(path)
         header = read_header(path)
-        if header.metadata.get("general.type", "model") != "model" or "tokenizer.ggml.model" not in header.metadata:
-            raise NotAModelError(f"{path} holds no language model (an adapter, or a part of one?).")
         context = min(context, header.context or context)
         # OpenMP's threads would spin while they wait for each other: with anything else running on the machine that is
         # 5 to 10 times slower. libgomp reads this once, when it is loaded.

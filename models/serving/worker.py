@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 import psutil
 
+from models.language.weight_files import WeightsError
 from models.serving.model_loading import load_story_model
 from models.serving.wire import (
     Cancel,
@@ -130,7 +131,9 @@ class Worker:
         try:
             core = WorkerCore(load_story_model(configure.config, configure.factory), self._channel.send)
         except BaseException as error:
-            log.exception("the model %s can't be loaded", configure.config.model)
+            # Of weights that can't be used and a library that isn't there the sentence says it all.
+            if not isinstance(error, WeightsError) and not isinstance(error.__cause__, ImportError):
+                log.exception("the model %s can't be loaded", configure.config.model)
             self._channel.send(StartFailed(reason=_cause(error, configure.config)))
             sys.stderr.flush()
             os._exit(EXIT_START_FAILED)  # from a thread: nothing else ends a main thread that waits in recv
