@@ -100,19 +100,19 @@ class StoryBot(commands.AutoShardedBot):
             await asyncio.wait(self._answering, timeout=_LAST_WORDS_S)
         await super().close()
 
-    def answering(self) -> None:
-        """The current task answers somebody: `close` waits for it."""
-        task = asyncio.current_task()
-        if task is not None and not task.done():
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
-
     def channel_of(self, channel_id: int | None, guild_id: int | None) -> discord.PartialMessageable | None:
         """Where the bot can write without an interaction's token; None in a server that does not have it (a person
         who installed it brings it there)."""
         if channel_id is None or (guild_id is not None and self.get_guild(guild_id) is None):
             return None
         return self.get_partial_messageable(channel_id, guild_id=guild_id)
+
+    def answering(self) -> None:
+        """The current task answers somebody: `close` waits for it."""
+        task = asyncio.current_task()
+        if task is not None and not task.done():
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
 
     async def press(self, interaction: discord.Interaction[Any], act: Act, turn_id: str) -> None:
         """Hand a button press to the cog that owns it."""

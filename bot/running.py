@@ -74,10 +74,10 @@ async def serve(settings: Settings) -> None:
         store = await open_things.enter_async_context(Store.open(settings.database, key=settings.db_key))
         place = await open_things.enter_async_context(_place(settings))
         open_things.push_async_callback(engine.close, 0.0)
-        stopping = asyncio.create_task(stop.wait(), name="stop")
-        open_things.callback(stopping.cancel)
         bot = await open_things.enter_async_context(StoryBot(settings=settings, store=store, engine=engine))
         await open_things.enter_async_context(_control(settings, bot))
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        open_things.callback(stopping.cancel)
         if not await _started(engine, stopping):
             return
         if settings.metrics_port:

@@ -129,7 +129,7 @@ def test_a_pasted_token_is_freed_of_what_came_along() -> None:
 
 @pytest.mark.parametrize("line", [GOOD_TOKEN, f"DISCORD_TOKEN {GOOD_TOKEN}", f"DISCORD_TOKEN: {GOOD_TOKEN}"])
 def test_a_line_that_sets_nothing_stops_the_start_and_is_numbered_not_shown(line: str) -> None:
-    Path(".env").write_text(f"# mine\n\nWORKERS=1\n{line}\n")
+    Path(".env").write_text(f"# mine\n\nQUEUE_MAX=1\n{line}\n")
     with pytest.raises(settings.SettingsError, match=r"^Line 4 of \.env is no setting; write NAME=value") as caught:
         settings.load()
     assert GOOD_TOKEN not in str(caught.value)
