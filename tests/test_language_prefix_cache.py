@@ -1,5 +1,6 @@
 """Continue does not read the story again: what llama.cpp finds in its caches, by its own count of tokens processed."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -84,6 +85,25 @@ def test_the_cache_is_bounded_and_the_oldest_stories_go(loaded: Callable[..., Ll
         tell(model, story)
     assert processed(tell(model, stories[-3])) <= NEW + 1
     assert processed(tell(model, stories[0])) > 300
+
+
+async def test_of_several_workers_the_one_that_read_a_story_goes_on_with_it(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    config = WorkerConfig(
+        model=str(tiny_model.gguf), data_dir=str(tmp_path), threads=1, slots=2, context_tokens=1024, niceness=0
+    )
+    engine = LocalEngine([config, config])
+    await engine.start()
+    stories = [f"Keeper {number} went up. {OPENING}" for number in range(4)]
+    for turn in range(3):
+        requests = [ask(f"{turn}-{place}", story, max_new_tokens=NEW) for place, story in enumerate(stories)]
+        outputs = await asyncio.gather(*(served(engine, request) for request in requests[turn:] + requests[:turn]))
+        if turn:
+            assert all(processed(output) <= NEW + 1 for output in outputs)
+        texts = {output.request_id: output.text for output in outputs}
+        stories = [story + texts[f"{turn}-{place}"] for place, story in enumerate(stories)]
+    await engine.close()
 
 
 async def test_the_saved_prefill_is_told_to_whoever_asked(tiny_model: TinyModel, tmp_path: Path) -> None:
