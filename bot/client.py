@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import discord
@@ -19,7 +19,7 @@ from bot.recovery import finish_open_jobs
 from bot.scribe import Scribe
 from bot.sentences import sentence
 from bot.settings import Settings
-from bot.store import Store
+from bot.store import OpenJob, Store
 from models.serving.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class StoryBot(commands.AutoShardedBot):
         )
         self.story_press: Press | None = None  # the story cog's answer to its buttons
         self.began = time.monotonic()
+        self._left_open: Sequence[OpenJob] = ()
         self._recovery: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[Any]] = set()
 
@@ -72,6 +73,7 @@ class StoryBot(commands.AutoShardedBot):
         from bot.cogs.admin import AdminCog
         from bot.cogs.story import StoryCog
 
+        self._left_open = await self.store.open_jobs()  # before anybody can ask for more
         self.add_dynamic_items(StoryButton)
         await self.tree.set_translator(_Translator())
         await self.add_cog(StoryCog(self))
@@ -81,7 +83,7 @@ class StoryBot(commands.AutoShardedBot):
     async def on_ready(self) -> None:
         log.info("connected as %s to %d servers", self.user, len(self.guilds))
         if self._recovery is None:  # on_ready comes again after every lost session
-            self._recovery = asyncio.create_task(finish_open_jobs(self), name="recovery")
+            self._recovery = asyncio.create_task(finish_open_jobs(self, self._left_open), name="recovery")
 
     async def wait_until_ready_or_dead(self, running: asyncio.Task[None]) -> None:
         """Return when the bot answers, or when `running` (its `start`) has ended before that."""

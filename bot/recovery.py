@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import discord
@@ -20,9 +21,9 @@ log = logging.getLogger(__name__)
 _BACK = mark("*I was interrupted; I go on…*")
 
 
-async def finish_open_jobs(bot: "StoryBot") -> None:
-    """Write every open job, all at once; the engine's queue keeps the order."""
-    jobs = await bot.store.open_jobs()
+async def finish_open_jobs(bot: "StoryBot", jobs: Sequence[OpenJob]) -> None:
+    """Write `jobs`, all at once; the engine's queue keeps the order. They must have been open before this start took
+    work: one that it began itself is being written already."""
     if not jobs:
         return
     log.info("going on with %d stories that were open at the last stop", len(jobs))

@@ -18,6 +18,7 @@ from bot.store import Store
 from bot.stories import EmptyPromptError, clean
 from models.serving.engine import EngineClosedError
 from models.serving.in_process import InProcessEngine
+from models.serving.requests import Sampling
 from tests.bigram_model import BigramModel, FaultyModel
 
 OPENING = "The keeper climbed the stairs"
@@ -354,3 +355,17 @@ async def test_commands_are_synced_again_only_when_they_changed(tmp_path: Path) 
     async with scene(tmp_path, discord_token=None) as at:
         key = f"commands:{at.bot.application_id}"
         assert len(await at.store.get_value(key) or "") == 64
+
+
+async def test_a_story_begun_before_the_bot_was_ready_is_not_taken_for_one_that_was_left_open(tmp_path: Path) -> None:
+    """Commands arrive as soon as the gateway is open, some time before discord.py calls itself ready."""
+    async with scene(tmp_path) as at:
+        asked = {"guild_id": None, "channel_id": at.channel.id, "user_id": at.writer.id, "application_id": 1}
+        await at.store.begin_story(prompt=OPENING, sampling=Sampling(), interaction_token=None, locale="en-US", **asked)
+        at.bot._recovery = None
+        await at.bot.on_ready()
+        recovery = at.bot._recovery
+        assert recovery is not None
+        await recovery
+        (job,) = await at.store.open_jobs()
+        assert (job.job.state, job.job.attempts) == ("queued", 0)
