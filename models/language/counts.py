@@ -11,6 +11,7 @@ writes one new layer that is as large as the new text, and small layers are merg
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +154,7 @@ class Counts:
         self.orders = [Order() for _ in range(order)]
         self.length = 0  # symbols counted
 
-    def add(self, symbols: NDArray[np.integer]) -> None:
+    def add(self, symbols: NDArray[np.integer[Any]]) -> None:
         """Count a text of numbers below `MAX_SYMBOLS`, as its own piece: its first symbols follow boundaries."""
         if not len(symbols):
             return

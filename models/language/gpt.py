@@ -150,16 +150,28 @@ class GPT:
         repetition_penalty: float = 1.0,
         seed: int = 0,
     ) -> Iterator[int]:
-        """Draw tokens one by one until the end of text or the limit. The same arguments give the same tokens.
+        """Draw tokens one by one until the end of text or the limit. The same arguments give the same tokens."""
+        generator = torch.Generator().manual_seed(seed)
+        for logits, history in self.steps(self.encode(prompt), max_new_tokens):
+            chosen = draw(
+                logits, history, generator, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+                repetition_penalty=repetition_penalty,
+            )  # fmt: skip
+            if chosen == self.start:
+                return
+            history.append(chosen)
+            yield chosen
+
+    def steps(self, prompt: list[int], max_new_tokens: int) -> Iterator[tuple[Tensor, list[int]]]:
+        """(vocabulary,) logits of the next token and the tokens so far, to which whoever asks appends one before
+        asking again.
 
         The KV cache is used until the window is full; then the older half is forgotten and the newer half read again,
         so that positions stay among those that were trained.
         """
-        generator = torch.Generator().manual_seed(seed)
-        history = [self.start, *self.encode(prompt)]
+        history = [self.start, *prompt]
         pending = history[-(self.context // 2 + 1) :]
-        cache = DynamicCache()
-        length = 0
+        cache, length = DynamicCache(), 0
         for _ in range(max_new_tokens):
             if length + len(pending) > self.context:
                 pending, cache, length = history[-(self.context // 2) :], DynamicCache(), 0
@@ -168,15 +180,8 @@ class GPT:
                     input_ids=torch.tensor([pending]), past_key_values=cache, use_cache=True, logits_to_keep=1
                 ).logits[0, -1]
             length += len(pending)
-            chosen = draw(
-                logits.float(), history, generator, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
-                repetition_penalty=repetition_penalty,
-            )  # fmt: skip
-            if chosen == self.start:
-                return
-            history.append(chosen)
-            pending = [chosen]
-            yield chosen
+            yield logits.float(), history
+            pending = history[-1:]
 
     def sample(self, prompt: str, **options: float) -> str:
         """The text of `stream`: what follows `prompt`."""
@@ -202,7 +207,9 @@ def draw(
     if repetition_penalty != 1:
         recent = torch.tensor(sorted(set(history[-_PENALTY_WINDOW:])))
         seen = logits[recent]
-        logits = logits.index_copy(0, recent, torch.where(seen > 0, seen / repetition_penalty, seen * repetition_penalty))
+        logits = logits.index_copy(
+            0, recent, torch.where(seen > 0, seen / repetition_penalty, seen * repetition_penalty)
+        )
     if temperature == 0:
         return int(logits.argmax())
     logits = logits / temperature

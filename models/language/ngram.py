@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,12 @@ class NGram:
         """How many symbols are predicted: the dictionary's (or the tokenizer's) and the unknown one."""
         return (self.tokens or len(self.dictionary)) + 1
 
+    def _uniform(self) -> Vector:
+        """(size,) what is left when no context helps. Among tokens none is unknown."""
+        if self.unit == "token":
+            return np.concatenate([[0.0], np.full(self.tokens, 1.0 / self.tokens)])
+        return np.full(self.size, 1.0 / self.size)
+
     def _codes(self, text: str) -> NDArray[np.int64]:
         return np.frombuffer(text.encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.int64)
 
@@ -142,7 +148,7 @@ class NGram:
         self._learn_dictionary(text)
         self._count(self.symbols(text))
 
-    def add_symbols(self, tokens: Sequence[int] | NDArray[np.integer]) -> None:
+    def add_symbols(self, tokens: Sequence[int] | NDArray[np.integer[Any]]) -> None:
         """Learn a row of token numbers (unit "token")."""
         self._count(np.asarray(tokens, dtype=np.int64) + 1)
 
@@ -176,7 +182,7 @@ class NGram:
         history = np.concatenate([np.full(self.order - 1, BOUNDARY), before])[len(before) :]
         padded = np.concatenate([history, symbols]).astype(np.uint64)
         hashes = context_hashes(padded, self.order)
-        probability = np.full(len(symbols), 1.0 / self.size)
+        probability = np.full(len(symbols), self._uniform()[-1])
         known = np.zeros(len(symbols))
         last = symbols.astype(np.uint64)
         for m, (order, contexts) in enumerate(zip(self.counts.orders, hashes, strict=True)):
@@ -187,9 +193,11 @@ class NGram:
             known = np.where(totals[:, 0] > 0, m, known)
         return probability, known
 
-    def log_probabilities(self, tokens: Sequence[int] | NDArray[np.integer]) -> tuple[Vector, Vector]:
-        """Unit "token": (n,) natural log-probability of each token and (n,) length of the longest known context."""
-        probability, known = self._symbol_probabilities(np.asarray(tokens, dtype=np.int64) + 1, np.empty(0, np.int64))
+    def log_probabilities(self, tokens: Sequence[int], before: Sequence[int] = ()) -> tuple[Vector, Vector]:
+        """Unit "token": (n,) natural log-probability of each token of a row that follows `before`, and (n,) the length
+        of the longest known context."""
+        rows = (np.asarray(tokens, dtype=np.int64) + 1, np.asarray(before, dtype=np.int64)[-MAX_ORDER:] + 1)
+        probability, known = self._symbol_probabilities(*rows)
         return np.log(probability), known
 
     def score(self, text: str) -> NGramScore:
@@ -201,7 +209,9 @@ class NGram:
         bits = 0.0
         for begin in range(0, len(symbols), 1 << 18):  # in pieces, so that memory stays small
             piece = symbols[begin : begin + (1 << 18)]
-            bits -= float(np.log2(self._symbol_probabilities(piece, symbols[max(0, begin - MAX_ORDER) : begin])[0]).sum())
+            bits -= float(
+                np.log2(self._symbol_probabilities(piece, symbols[max(0, begin - MAX_ORDER) : begin])[0]).sum()
+            )
         unknown = int((symbols == UNKNOWN).sum())
         if self.unit == "character":
             bits += unknown * math.log2(_CODE_POINTS - len(self.dictionary))
@@ -213,7 +223,9 @@ class NGram:
 
     def _contexts(self, symbols: Sequence[int]) -> list[int]:
         """Hashes of the contexts that end a row of symbols, the empty one first."""
-        history = [BOUNDARY] * (self.order - 1) + [int(each) for each in symbols[-(self.order - 1) :]] * (self.order > 1)
+        history = [BOUNDARY] * (self.order - 1) + [int(each) for each in symbols[-(self.order - 1) :]] * (
+            self.order > 1
+        )
         rows = np.array(history, dtype=np.uint64)
         hashes: list[Keys] = [np.zeros(1, dtype=np.uint64)]
         for m in range(1, self.order):
@@ -222,7 +234,7 @@ class NGram:
 
     def distribution(self, symbols: Sequence[int]) -> Vector:
         """(size,) probabilities of what follows a row of symbols; they sum to 1. Index 0 is the unknown symbol."""
-        probability = np.full(self.size, 1.0 / self.size)
+        probability = self._uniform()
         discounts = self.discounts()
         for m, context in enumerate(self._contexts(symbols)):
             following, counts = self.counts.orders[m].continuations(context)
@@ -238,10 +250,23 @@ class NGram:
             probability[following] += own
         return probability
 
+    def known_context(self, symbols: Sequence[int]) -> int:
+        """The length of the longest context, at the end of a row of symbols, that was seen before."""
+        contexts = self._contexts(symbols)
+        lengths = [m for m, each in enumerate(contexts) if len(self.counts.orders[m].continuations(each)[0])]
+        return max(lengths, default=0)
+
     # --- use --------------------------------------------------------------------------------------------------------
 
     def stream(
-        self, prompt: str, *, max_symbols: int, temperature: float = 0.8, top_k: int = 0, top_p: float = 1.0, seed: int = 0
+        self,
+        prompt: str,
+        *,
+        max_symbols: int,
+        temperature: float = 0.8,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
     ) -> Iterator[str]:
         """Draw symbols one by one. The same model, prompt, options and seed give the same text. `temperature` 0 takes
         the most likely. Raises ValueError when nothing was learned yet."""
@@ -250,7 +275,9 @@ class NGram:
         generator = np.random.default_rng(seed)
         history = self.symbols(prompt)[-MAX_ORDER:].tolist()
         for _ in range(max_symbols):
-            chosen = draw(self.distribution(history)[1:], generator, temperature=temperature, top_k=top_k, top_p=top_p) + 1
+            chosen = (
+                draw(self.distribution(history)[1:], generator, temperature=temperature, top_k=top_k, top_p=top_p) + 1
+            )
             history = [*history[-MAX_ORDER:], chosen]
             yield self.dictionary[chosen - 1]
 
@@ -270,7 +297,9 @@ class NGram:
             total = int(counts.sum())
             rest = 1.0
             if total:
-                totals = np.array([total, *(int((counts == 1).sum()), int((counts == 2).sum()), int((counts > 2).sum()))])
+                totals = np.array(
+                    [total, *(int((counts == 1).sum()), int((counts == 2).sum()), int((counts > 2).sum()))]
+                )
                 rest = float(self._own_and_rest(counts, totals, m)[1])
             context = "".join(pieces[len(pieces) - m :]) if m <= len(pieces) else "".join(pieces)
             steps.append(BackoffStep(context=context, count=total, continuations=len(counts), weight=left * (1 - rest)))

@@ -39,9 +39,7 @@ def _state_tensors(optimizers: dict[str, torch.optim.Optimizer], names: dict[Ten
     }
 
 
-def save(
-    folder: Path, model: nn.Module, optimizers: dict[str, torch.optim.Optimizer], position: Position
-) -> Path:
+def save(folder: Path, model: nn.Module, optimizers: dict[str, torch.optim.Optimizer], position: Position) -> Path:
     """Write `folder`/step-<n>, durable when this returns, and drop all but the newest two."""
     names = {weight: name for name, weight in model.named_parameters()}
     final, partial = folder / f"step-{position.step:07d}", folder / f"partial-{position.step:07d}"

@@ -72,8 +72,11 @@ class TitleReport:
 _SPACES = re.compile(r"[^\S\n]+")
 _INVISIBLE = re.compile("[\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CHINESE = re.compile("[\u3400-\u9fff]")
-_FULL_WIDTH = {code: code - 0xFEE0 for start, end in ((0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0xFF5A))
-               for code in range(start, end + 1)}
+_FULL_WIDTH = {
+    code: code - 0xFEE0
+    for start, end in ((0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0xFF5A))
+    for code in range(start, end + 1)
+}
 _STRAIGHT = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u2014": "--", "\u2013": "-",
                            "\u2026": "..."})  # fmt: skip
 
@@ -130,7 +133,9 @@ def strip_english_apparatus(text: str) -> str:
     paragraphs = text.split("\n\n")
     for number, paragraph in enumerate(paragraphs):
         position = number / len(paragraphs)
-        if len(paragraph) < 80 and _NOTES_HEADING.fullmatch(paragraph) and position > 0.06:  # before that it is the table of contents
+        if (
+            len(paragraph) < 80 and _NOTES_HEADING.fullmatch(paragraph) and position > 0.06
+        ):  # before that it is the table of contents
             in_notes = True
         elif _STORY_HEADING.fullmatch(paragraph):
             in_notes = False
@@ -269,18 +274,21 @@ def load_stories(root: Path) -> tuple[list[Document], list[TitleReport]]:
         read[f"{collection}/{title}"] = (len(raw), len(text), digest, title, language)
         if title not in UNCLEAR_RIGHTS:
             split = HELD_OUT.get(title, "train")
-            documents.append(
-                Document(title=title, collection=collection, language=language, split=split, text=text)
-            )
+            documents.append(Document(title=title, collection=collection, language=language, split=split, text=text))
     train = _without_repeats([each for each in documents if each.split == "train"],
                              [each for each in documents if each.split != "train"])  # fmt: skip
     by_key = {f"{each.collection}/{each.title}": each for each in documents}
     by_key |= {f"{each.collection}/{each.title}": each for each in train}
     reports = [
         TitleReport(
-            title=title, collection=key.split("/")[0], language=language,
+            title=title,
+            collection=key.split("/")[0],
+            language=language,
             split=by_key[key].split if key in by_key else "excluded",
-            read=size, cleaned=cleaned, kept=len(by_key[key].text) if key in by_key else 0, sha256=digest,
+            read=size,
+            cleaned=cleaned,
+            kept=len(by_key[key].text) if key in by_key else 0,
+            sha256=digest,
         )  # fmt: skip
         for key, (size, cleaned, digest, title, language) in read.items()
     ]

@@ -52,7 +52,9 @@ def prepare_tokenizer(corpus: Path, folder: Path, *, size: int) -> Tokenizer:
 
 
 def bits_per_byte_of_both(corpus: Path) -> "DevelopmentSet":
-    return DevelopmentSet({language: _excerpt(corpus / f"dev-{language}.txt", *DEV_EXCERPT[language]) for language in DEV_EXCERPT})
+    return DevelopmentSet(
+        {language: _excerpt(corpus / f"dev-{language}.txt", *DEV_EXCERPT[language]) for language in DEV_EXCERPT}
+    )
 
 
 def _excerpt(path: Path, begin: int, end: int) -> str:

@@ -195,9 +195,7 @@ class Run:
             rate = recipe.batch * recipe.shape.context / took
             speed = rate if not speed else 0.9 * speed + 0.1 * rate
             step = self.position.step + 1
-            self.position = replace(
-                self.position, step=step, trained_s=self.position.trained_s + took
-            )
+            self.position = replace(self.position, step=step, trained_s=self.position.trained_s + took)
             left = (recipe.steps - step) * recipe.batch * recipe.shape.context / speed
             if recipe.deadline is not None:
                 left = min(left, recipe.deadline - time.time())
