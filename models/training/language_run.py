@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 from models.language.dictionary import train_bpe, train_characters
 from models.language.gpt import GPT, TOKENIZER_FILE
-from models.training.pretrain import Recipe, Run, Step, draw_curve, encode_titles
+from models.training.language_charts import draw_curve
+from models.training.pretrain import Recipe, Run, Step, encode_titles, read_log
 
 # How often a title is read in one pass, by the beginning of its file name. Verse and classical Chinese are less like
 # what members write than prose is; the few modern Chinese books are worth reading more than once.
@@ -95,7 +96,7 @@ def train(recipe: Recipe, corpus: Path, folder: Path, *, report_every: int = 20)
             if progress.disable and step.step % report_every == 0:
                 figures = {name: round(value, 3) for name, value in development.bits_per_character.items()}
                 print(describe(step), json.dumps(figures), flush=True)  # noqa: T201 the log of a run without a terminal
-    draw_curve(folder, folder / "loss.png")
+    draw_curve(*read_log(folder), folder / "loss.png")
     return folder / "best"
 
 

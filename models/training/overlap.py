@@ -53,8 +53,8 @@ def _flatten(paragraphs: Sequence[str], seen: dict[str, int]) -> tuple[Hashes, N
 
 
 def shared_with(reference: Sequence[str], documents: Sequence[Sequence[str]]) -> list[NDArray[np.float64]]:
-    """For each document (its paragraphs), the share of each paragraph's 8-grams that stand in `reference`: (paragraphs,)
-    in 0..1; 0 for a paragraph of fewer than eight words, which can't be told from chance."""
+    """For each document (its paragraphs), the share of each paragraph's 8-grams that stand in `reference`:
+    (paragraphs,) in 0..1; 0 for a paragraph of fewer than eight words, which can't be told from chance."""
     seen: dict[str, int] = {}
     known = np.sort(_flatten(reference, seen)[0])
     shares = []

@@ -1,10 +1,10 @@
-"""Trains the small GPT from nothing on cleaned corpora: schedule, optimizers, checkpoints, early stop. Knows no Discord.
+"""Trains the small GPT from nothing on clean corpora: schedule, optimizers, checkpoints, early stop. No Discord here.
 
 What the recipe is chosen for is one CPU thread and a few hours (measured on an EPYC with AVX-512 bf16: bf16 autocast
 doubles the speed of fp32, torch.compile adds 7 % and costs two minutes):
 
-- matrices learn by Muon (Jordan et al. 2024; torch's), which needs about half of AdamW's steps here; embeddings and
-  norms by AdamW (Loshchilov & Hutter 2019);
+- matrices learn by Muon (Jordan et al. 2024; torch's), embeddings and norms by AdamW (Loshchilov & Hutter 2019); the
+  rates are the best of five pilot runs of three minutes;
 - the learning rate warms up and falls along a cosine to nearly zero, over steps or, with a deadline, over wall time, so
   that a busy machine makes the run shorter but never leaves it half-annealed;
 - order of the data, weights and so every loss depend on the seed and the step only: a killed run that is resumed has
@@ -255,24 +255,3 @@ def read_log(folder: Path) -> tuple[list[tuple[int, float]], list[tuple[int, flo
         [(row["step"], row["loss"]) for row in rows if "loss" in row],
         [(row["step"], row["dev"]) for row in rows if "dev" in row],
     )
-
-
-def draw_curve(folder: Path, out: Path) -> None:
-    """Write the loss curve of the run in `folder` as a PNG."""
-    from matplotlib.figure import Figure
-
-    losses, developments = read_log(folder)
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    steps, values = zip(*losses, strict=True)
-    axes.plot(steps, values, linewidth=0.5, alpha=0.4, label="training, each step")
-    window = max(1, len(values) // 50)
-    smooth = np.convolve(values, np.ones(window) / window, mode="valid")
-    axes.plot(steps[window - 1 :], smooth, label=f"training, mean of {window}")
-    axes.set(xlabel="step", ylabel="nats per token")
-    if developments:
-        twin = axes.twinx()
-        twin.plot(*zip(*developments, strict=True), "o-", color="tab:red", markersize=3, label="development set")
-        twin.set_ylabel("bits per byte", color="tab:red")
-    axes.legend(loc="upper right")
-    figure.savefig(out, dpi=120)
