@@ -18,6 +18,8 @@ from models.training.families import NGramFamily, TokenFamily
 from models.training.language_charts import draw_comparison, draw_curve
 from models.training.pretrain import Recipe, Run, batch_at, cosine, encode_titles, read_log
 
+torch.set_num_threads(1)  # two threads of a tiny network on a busy machine wait for each other most of the time
+
 TEXT = "The fox said: I love the deep night. The wolf said: I love the deep sea. 狐狸说：我爱深夜的故事。\n" * 40
 SHAPE = Shape(vocabulary=300, hidden=32, layers=2, heads=2, feed_forward=64, context=32)
 RECIPE = Recipe(shape=SHAPE, steps=12, batch=4, warm_up=2, checkpoint_every=4, evaluate_every=6, bf16=False)
@@ -74,7 +76,7 @@ def test_a_killed_run_that_is_resumed_has_the_same_loss_curve(tmp_path: Path, to
 
 def test_the_schedule_ends_at_its_deadline_even_if_the_steps_do_not(tmp_path: Path, tokenizer, tokens) -> None:
     run = Run(replace(RECIPE, steps=10**6), tokens, tokenizer, tmp_path)
-    run.recipe = replace(run.recipe, deadline=run.position.began + 0.5)
+    run.recipe = replace(run.recipe, deadline=run.position.began + 3)
     rates = [float(step.rate) for step in run.steps()]
     assert 0 < len(rates) < 10**5
     assert run.position.progress > 0.5

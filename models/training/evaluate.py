@@ -133,8 +133,8 @@ class TrainingText:
         codes = np.frombuffer(text.encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64)
         powers = np.cumprod(np.full(len(codes), self._BASE, dtype=np.uint64))
         inverse = np.cumprod(np.full(len(codes), pow(self._BASE, -1, 2**64), dtype=np.uint64))
-        sums = np.concatenate([[0], np.cumsum((codes + np.uint64(1)) * powers)]).astype(np.uint64)
-        return sums, np.concatenate([[1], inverse]).astype(np.uint64)
+        sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum((codes + np.uint64(1)) * powers)])
+        return sums, np.concatenate([np.ones(1, dtype=np.uint64), inverse])
 
     @staticmethod
     def _windows(hashed: tuple[NDArray[np.uint64], NDArray[np.uint64]], length: int) -> NDArray[np.uint64]:
