@@ -1,4 +1,4 @@
-"""Tokenizers of our own: byte-level BPE and single characters. Knows no model; all of it is the `tokenizers` library.
+"""Tokenizers of our own: byte-level BPE and single characters. Knows no model; all is the `tokenizers` library's.
 
 Both map any text to numbers and back without loss, except that the character tokenizer has one symbol for all
 characters that its training text lacked.

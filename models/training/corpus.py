@@ -359,15 +359,15 @@ def load_stories(root: Path) -> tuple[list[Document], list[TitleReport]]:
             cleaned=cleaned,
             kept=len(by_key[key].text) if key in by_key else 0,
             sha256=digest,
-        )  # fmt: skip
+        )
         for key, (size, cleaned, digest, title, language) in read.items()
     ]
     return [by_key[key] for key in read if key in by_key], reports
 
 
 def write_corpus(root: Path, out: Path) -> dict[str, int]:
-    """Clean `root` into `out`/<split>-<language>.txt, `out`/<split>/<language>/<collection>--<title>.txt for each title,
-    and manifest.json. Returns characters per written split."""
+    """Clean `root` into `out`/<split>-<language>.txt, `out`/<split>/<language>/<collection>--<title>.txt for each
+    title, and manifest.json. Returns characters per written split."""
     documents, reports = load_stories(root)
     sizes: dict[str, int] = {}
     for split in ("train", "dev", "test"):

@@ -73,7 +73,7 @@ def predict(family: str, model: Family, texts: Mapping[str, str]) -> list[Predic
                 bits_per_character=bits / len(text),
                 bits_per_byte=bits / len(text.encode()),
                 perplexity=2 ** (bits / symbols),
-            )  # fmt: skip
+            )
         )
     return result
 

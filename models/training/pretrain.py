@@ -133,7 +133,7 @@ class Run:
         self.model: LlamaForCausalLM = build(recipe.shape, seed=recipe.seed).to(self.device)
         self.optimizers = _optimizers(self.model, recipe)
         self.position = Position(step=0, began=time.time(), progress=0.0, recipe=asdict(recipe))
-        if found := checkpoint.newest(folder):
+        if found := checkpoint.newest(folder / "checkpoints"):
             self.position = checkpoint.restore(found, self.model, self.optimizers)
         self._log = folder / "losses.jsonl"
         self._forget_after(self.position.step)
