@@ -20,9 +20,9 @@ class StoryModel(Protocol):
         """How many calls of `generate` may run at the same time."""
 
     def generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
-        """Continue the story. `emit` gets text as it is decoded (whole code points) and answers False to stop within
-        one token: then the output's finish_reason is "cancelled". Raises ValueError for a request that no retry can
-        save; anything else counts as a crash of the worker."""
+        """Continue the story. `emit` gets text as it is decoded (whole code points; "" where it is only asked whether
+        to go on) and answers False to stop within one token: then the output's finish_reason is "cancelled". Raises
+        ValueError for a request that no retry can save; anything else counts as a crash of the worker."""
 
     def close(self) -> None:
         """Free memory and threads. Running `generate` calls end first."""

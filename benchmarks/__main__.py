@@ -1,0 +1,8 @@
+"""`make bench`: every benchmark, one after another, each in a process of its own."""
+
+import subprocess
+import sys
+
+for name in ("overhead", "store"):
+    print(f"\n== {name}", flush=True)
+    subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

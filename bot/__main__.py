@@ -1,0 +1,96 @@
+"""The command line, and the composition root: everything is built here, handed in, and closed in reverse order."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import bot.settings as settings_module
+from bot import logs
+from bot.settings import Settings, SettingsError
+
+log = logging.getLogger("inkwell")
+
+app = typer.Typer(
+    name="inkwell",
+    help="Inkwell: a story bot for Discord that runs on your own machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # its boxes show local variables, and a token may be one
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Use this folder instead of DATA_DIR.")]
+
+
+@app.command()
+def run(
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Open the local Discord-like page even when a token is set.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Start Inkwell: in Discord with DISCORD_TOKEN, else in its own page on this machine."""
+    from bot.running import start  # imports discord.py; `--help` need not wait for it
+
+    overrides = {"discord_token": None} if sandbox else {}
+    raise typer.Exit(start(_settings(data_dir, **overrides)))
+
+
+@app.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Check everything that Inkwell needs; each line says ok or what to do. Exit status 1 when something is wrong."""
+    from bot.doctor import examine
+
+    raise typer.Exit(examine(_settings(data_dir)))
+
+
+@app.command()
+def pull(
+    spec: Annotated[str | None, typer.Argument(help="What to fetch; STORY_MODEL when left out.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Fetch and verify a model now, so that the first start needs no network."""
+    from bot.models_on_disk import fetch
+
+    settings = _settings(data_dir)
+    raise typer.Exit(fetch(spec or settings.story_model, settings.data_dir))
+
+
+@app.command()
+def invite(application_id: Annotated[int, typer.Argument(help="The application's id (Developer Portal).")]) -> None:
+    """Print the link with which a server owner installs the bot, with the least permissions that it needs."""
+    from bot.client import invite_url
+
+    typer.echo(invite_url(application_id))
+
+
+@app.command()
+def version() -> None:
+    """Print Inkwell's version."""
+    from importlib.metadata import version as installed
+
+    typer.echo(installed("inkwell"))
+
+
+def _settings(data_dir: Path | None, **overrides: object) -> Settings:
+    if data_dir is not None:
+        overrides["data_dir"] = data_dir
+    try:
+        settings = settings_module.load(**overrides)
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    secrets = [value.get_secret_value() for value in (settings.discord_token, settings.db_key) if value is not None]
+    logs.configure(settings.log_level, secrets)
+    return settings
+
+
+def main() -> None:
+    """The `inkwell` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

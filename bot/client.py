@@ -1,0 +1,149 @@
+"""StoryBot: the gateway client, its cogs, and the one place where errors become replies. Knows no model."""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.buttons import Act, StoryButton
+from bot.locales import speaker
+from bot.pace import Pace
+from bot.recovery import finish_open_jobs
+from bot.scribe import Scribe
+from bot.sentences import sentence
+from bot.settings import Settings
+from bot.store import Store
+from models.serving.engine import Engine
+
+log = logging.getLogger(__name__)
+
+Intents = discord.Intents
+Press = Callable[[discord.Interaction[Any], Act, str], Coroutine[Any, Any, None]]
+
+NEEDED_PERMISSIONS = discord.Permissions(
+    view_channel=True, send_messages=True, send_messages_in_threads=True, embed_links=True, attach_files=True,
+    read_message_history=True,
+)  # fmt: skip
+
+
+def invite_url(application_id: int) -> str:
+    """The link with which a server owner installs the bot, with the least permissions that it needs."""
+    return discord.utils.oauth_url(
+        application_id, permissions=NEEDED_PERMISSIONS, scopes=("bot", "applications.commands")
+    )
+
+
+class StoryBot(commands.AutoShardedBot):
+    """Owns the conversation with Discord. Everything else is handed in."""
+
+    def __init__(self, *, settings: Settings, store: Store, engine: Engine) -> None:
+        # No privileged intent: slash commands, buttons and menus bring what they need with them.
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            intents=Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            tree_cls=_Tree,
+            chunk_guilds_at_startup=False,
+            max_messages=None,
+        )
+        self.settings, self.store, self.engine = settings, store, engine
+        self.scribe = Scribe(store, engine)
+        self.pace = Pace(
+            user_per_minute=settings.user_stories_per_minute, guild_per_minute=settings.guild_stories_per_minute
+        )
+        self.story_press: Press | None = None  # the story cog's answer to its buttons
+        self._recovery: asyncio.Task[None] | None = None
+
+    async def setup_hook(self) -> None:
+        from bot.cogs.story import StoryCog
+
+        self.add_dynamic_items(StoryButton)
+        await self.tree.set_translator(_Translator())
+        await self.add_cog(StoryCog(self))
+        await self._sync_when_changed()
+
+    async def on_ready(self) -> None:
+        log.info("connected as %s to %d servers", self.user, len(self.guilds))
+        if self._recovery is None:  # on_ready comes again after every lost session
+            self._recovery = asyncio.create_task(finish_open_jobs(self), name="recovery")
+
+    async def wait_until_ready_or_dead(self, running: asyncio.Task[None]) -> None:
+        """Return when the bot answers, or when `running` (its `start`) has ended before that."""
+        ready = asyncio.create_task(self.wait_until_ready(), name="wait-until-ready")
+        await asyncio.wait((ready, running), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+
+    async def close(self) -> None:
+        """Stop taking work, finish or persist what runs, then leave the gateway."""
+        if not self.scribe.closing:
+            await self.scribe.close(self.settings.shutdown_grace_s)
+        if self._recovery is not None:
+            self._recovery.cancel()
+            await asyncio.gather(self._recovery, return_exceptions=True)
+        await super().close()
+
+    async def press(self, interaction: discord.Interaction[Any], act: Act, turn_id: str) -> None:
+        """Hand a button press to the cog that owns it."""
+        assert self.story_press is not None
+        await self.story_press(interaction, act, turn_id)
+
+    async def answer_error(self, interaction: discord.Interaction[Any], error: BaseException) -> None:
+        """Tell the person, only them, what went wrong. The last resort: it must not raise."""
+        words = sentence(error, speaker(interaction.locale.value))
+        try:
+            if interaction.response.is_done():
+                await interaction.followup.send(words, ephemeral=True, allowed_mentions=discord.AllowedMentions.none())
+            else:
+                await interaction.response.send_message(words, ephemeral=True)
+        except discord.HTTPException as failure:
+            log.warning("could not tell somebody that %s: %s", type(error).__name__, failure)
+
+    async def _sync_when_changed(self) -> None:
+        """Register the commands at Discord only when they differ from the last time (200 creations a day a guild)."""
+        translator = self.tree.translator
+        assert translator is not None
+        payload = [await command.get_translated_payload(self.tree, translator) for command in self.tree.get_commands()]
+        digest = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+        key = f"commands:{self.application_id}"
+        if await self.store.get_value(key) == digest and not self.settings.in_sandbox:
+            return
+        synced = await self.tree.sync()
+        await self.store.set_value(key, digest)
+        log.info("synced %d commands", len(synced))
+
+
+class _Tree(app_commands.CommandTree[StoryBot]):
+    async def on_error(self, interaction: discord.Interaction[StoryBot], error: app_commands.AppCommandError) -> None:
+        await self.client.answer_error(interaction, error)
+
+
+class _Translator(app_commands.Translator):
+    """Command descriptions and choices from the catalogues; names stay the same in every language, so that help and
+    muscle memory hold."""
+
+    async def translate(
+        self,
+        string: app_commands.locale_str,
+        locale: discord.Locale,
+        context: app_commands.TranslationContextTypes,
+    ) -> str | None:
+        if context.location in _NAMES:
+            return None
+        translated = speaker(locale.value)(string.message)
+        return translated if translated != string.message else None
+
+
+_NAMES = frozenset(
+    (
+        app_commands.TranslationContextLocation.command_name,
+        app_commands.TranslationContextLocation.group_name,
+        app_commands.TranslationContextLocation.parameter_name,
+    )
+)

@@ -1,0 +1,162 @@
+"""`inkwell doctor`: looks at everything that Inkwell needs; each line says ok or what to do. Changes nothing."""
+
+import asyncio
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import aiohttp
+import discord
+
+from bot.client import NEEDED_PERMISSIONS, invite_url
+from bot.models_on_disk import describe
+from bot.settings import Settings
+from bot.store import Store
+from bot.store.errors import StoreError, StoreInUseError
+
+LEAST_FREE_BYTES = 1_000_000_000  # model, database and a version of a retrained model
+_MARKS = {"ok": "ok  ", "note": "note", "fix": "FIX "}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line: `fix` findings make the exit status 1."""
+
+    verdict: Literal["ok", "note", "fix"]
+    about: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{_MARKS[self.verdict]} {self.about:<12} {self.words}"
+
+
+Check = Callable[[Settings], Awaitable[list[Finding]]]
+
+
+def examine(settings: Settings) -> int:
+    """Print every finding as it is made; return the exit status."""
+    return asyncio.run(_print_all(settings))
+
+
+async def _print_all(settings: Settings) -> int:
+    status = 0
+    async for finding in findings(settings):
+        sys.stdout.write(f"{finding}\n")
+        sys.stdout.flush()
+        status |= finding.verdict == "fix"
+    return status
+
+
+async def findings(settings: Settings) -> AsyncIterator[Finding]:
+    """All checks in order; one that breaks is itself a finding."""
+    for check in (_python, _disk, _model, _gpu, _database, _port, _discord):
+        try:
+            for finding in await check(settings):
+                yield finding
+        except Exception as error:
+            about = check.__name__.strip("_")
+            yield Finding(verdict="fix", about=about, words=f"could not be checked: {type(error).__name__}: {error}")
+
+
+def _ok(about: str, words: str) -> list[Finding]:
+    return [Finding(verdict="ok", about=about, words=words)]
+
+
+def _note(about: str, words: str) -> list[Finding]:
+    return [Finding(verdict="note", about=about, words=words)]
+
+
+def _fix(about: str, words: str) -> list[Finding]:
+    return [Finding(verdict="fix", about=about, words=words)]
+
+
+async def _python(settings: Settings) -> list[Finding]:
+    return _ok("python", f"{platform.python_version()}, {os.cpu_count()} cores")
+
+
+async def _disk(settings: Settings) -> list[Finding]:
+    folder = settings.data_dir.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if not os.access(folder, os.W_OK):
+        return _fix("disk", f"{folder} can't be written; change its owner or set DATA_DIR to another folder")
+    if free < LEAST_FREE_BYTES:
+        return _fix("disk", f"only {free / 1e9:.1f} GB free at {folder}; free {LEAST_FREE_BYTES / 1e9:.0f} GB")
+    return _ok("disk", f"{free / 1e9:.0f} GB free at {folder}")
+
+
+async def _model(settings: Settings) -> list[Finding]:
+    good, words = await asyncio.to_thread(describe, settings.story_model, settings.data_dir)
+    return _ok("model", words) if good else _fix("model", words)
+
+
+async def _gpu(settings: Settings) -> list[Finding]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return _note("gpu", "none; the CPU engine (llama.cpp) is used")
+    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    answer = await asyncio.to_thread(subprocess.run, query, capture_output=True, text=True, timeout=20, check=False)
+    if answer.returncode != 0:
+        return _fix("gpu", "nvidia-smi fails; repair the driver, or set STORY_ENGINE=llama_cpp to use the CPU")
+    return [finding for line in answer.stdout.splitlines() for finding in _ok("gpu", line.strip())]
+
+
+async def _database(settings: Settings) -> list[Finding]:
+    if not settings.database.exists():
+        return _note("database", "none yet; the first start makes it, encrypted")
+    try:
+        async with Store.open(settings.database, key=settings.db_key) as store:
+            damage = await store.check()
+            counts = await store.counts()
+    except StoreInUseError as error:
+        return _note("database", f"in use by a running Inkwell (process {error.pid}); stop it to have it checked")
+    except StoreError as error:
+        return _fix("database", str(error))
+    if damage:
+        return _fix("database", f"is damaged ({damage[0]}); restore a backup of {settings.database}")
+    return _ok("database", f"opens with its key and is whole: {counts.stories} stories, {counts.turns} turns")
+
+
+async def _port(settings: Settings) -> list[Finding]:
+    if not settings.in_sandbox or settings.sandbox_port == 0:
+        return []
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", settings.sandbox_port))
+        except OSError:
+            return _fix("port", f"{settings.sandbox_port} is taken; stop the other program or set SANDBOX_PORT=0")
+    return _ok("port", f"{settings.sandbox_port} is free for the sandbox page")
+
+
+async def _discord(settings: Settings) -> list[Finding]:
+    if settings.discord_token is None:
+        return _note("token", "none; Inkwell plays in its own page. For Discord, put DISCORD_TOKEN into .env")
+    async with discord.Client(intents=discord.Intents.none()) as client:
+        try:
+            await client.login(settings.discord_token.get_secret_value())
+            application = await client.application_info()
+            guilds = await client.http.get_guilds(limit=200)  # discord.py's Guild leaves our permissions out
+        except discord.LoginFailure:
+            return _fix("token", "Discord refuses it; make a new one in the Developer Portal (Bot, Reset Token)")
+        except (aiohttp.ClientError, discord.HTTPException, OSError) as error:
+            return _fix("token", f"its shape is right, but Discord can't be reached: {type(error).__name__}")
+        result = _ok("token", f"accepted: {client.user}")
+    result += _ok("intents", "none of the privileged ones is needed")
+    if not guilds:
+        result += _note("servers", f"none yet; invite it with {invite_url(application.id)}")
+    for guild in guilds:
+        held = discord.Permissions(int(guild["permissions"]))
+        missing = [name for name, needed in NEEDED_PERMISSIONS if needed and not getattr(held, name)]
+        if missing and not held.administrator:
+            result += _fix("permissions", f"{guild['name']}: give its role {', '.join(missing).replace('_', ' ')}")
+        else:
+            result += _ok("permissions", guild["name"])
+    return result

@@ -1,0 +1,31 @@
+"""Fetches and describes the configured model for the command line. Knows where weights lie, not what is in them."""
+
+import sys
+from pathlib import Path
+
+from models.language import weights
+from models.language.weight_progress import console_progress
+
+
+def fetch(spec: str, data_dir: Path) -> int:
+    """Make sure that the model is there, with a progress bar while it comes; the exit status of a command."""
+    try:
+        with console_progress(sys.stderr) as (progress, _):
+            model = weights.resolve(spec, data_dir, fetch=True, progress=progress)
+    except weights.WeightsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stderr.write(f"The model {model.version} is in {model.path}.\n")
+    return 0
+
+
+def describe(spec: str, data_dir: Path) -> tuple[bool, str]:
+    """Whether the model is there and whole, every byte read, and a sentence about it."""
+    try:
+        model = weights.resolve(spec, data_dir, fetch=False)
+        weights.verify(model)
+    except weights.WeightsMissingError:
+        return False, f"{spec} is not fetched yet; `inkwell pull` fetches it (or the first `make run`)"
+    except weights.WeightsError as error:
+        return False, str(error)
+    return True, f"{model.version} is whole ({model.path})"

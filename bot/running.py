@@ -1,0 +1,146 @@
+"""`inkwell run`: builds everything, hands it in, and closes it in reverse order. The composition root."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+import webbrowser
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+import discord
+
+from bot.client import StoryBot, invite_url
+from bot.models_on_disk import fetch
+from bot.sandbox import Sandbox, SandboxError, point_discord_at
+from bot.settings import Settings, worker_environment
+from bot.store import Store
+from bot.store.errors import StoreFaultError
+from models.serving.engine import EngineUnavailableError
+from models.serving.fair_queue import QueueLimits
+from models.serving.local_engine import LocalEngine
+from models.serving.wire import WorkerConfig
+
+log = logging.getLogger("inkwell")
+
+STOPPED, FAILED = 0, 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the bot speaks: Discord, or the sandbox."""
+
+    token: str
+    page_url: str | None
+
+
+class StartError(Exception):
+    """The start can't go on; the message is one sentence for the operator."""
+
+
+def start(settings: Settings) -> int:
+    """Fetch the model if it is missing, then run until SIGTERM or Ctrl-C; the exit status."""
+    if status := fetch(settings.story_model, settings.data_dir):
+        return status
+    try:
+        asyncio.run(serve(settings))
+    except (StartError, StoreFaultError, SandboxError, EngineUnavailableError) as error:
+        sys.stderr.write(f"{error}\n")
+        return FAILED
+    return STOPPED
+
+
+async def serve(settings: Settings) -> None:
+    """Run until told to stop. Raises what `start` turns into a sentence."""
+    began = time.monotonic()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    engine = local_engine(settings)
+    async with contextlib.AsyncExitStack() as open_things:
+        store = await open_things.enter_async_context(Store.open(settings.database, key=settings.db_key))
+        place = await open_things.enter_async_context(_place(settings))
+        open_things.push_async_callback(engine.close, 0.0)
+        await engine.start()
+        bot = await open_things.enter_async_context(StoryBot(settings=settings, store=store, engine=engine))
+        running = asyncio.create_task(bot.start(place.token), name="discord")
+        ready = asyncio.create_task(bot.wait_until_ready_or_dead(running), name="ready")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait((ready, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if ready.done() and not running.done():
+                _greet(bot, place, settings, time.monotonic() - began)
+            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (ready, stopping):
+                task.cancel()
+            if stop.is_set():
+                log.info("stopping: running stories get %.0f s to finish", settings.shutdown_grace_s)
+            await bot.close()
+            await _end(running)
+
+
+def local_engine(settings: Settings) -> LocalEngine:
+    """One worker process for each of WORKERS."""
+    config = WorkerConfig(
+        engine=settings.story_engine,
+        model=settings.story_model,
+        data_dir=str(settings.data_dir.absolute()),
+        threads=settings.story_threads,
+        slots=settings.story_slots,
+        context_tokens=settings.story_context,
+        log_level="DEBUG" if settings.log_level == "debug" else "INFO",
+    )
+    limits = QueueLimits(total=settings.queue_max, per_user=settings.queue_per_user, per_guild=settings.queue_per_guild)
+    return LocalEngine([config] * settings.workers, limits=limits, environment=worker_environment())
+
+
+@contextlib.asynccontextmanager
+async def _place(settings: Settings) -> AsyncIterator[Place]:
+    if settings.discord_token is not None:
+        yield Place(token=settings.discord_token.get_secret_value(), page_url=None)
+        return
+    async with Sandbox(settings.data_dir, port=settings.sandbox_port) as sandbox:
+        with point_discord_at(sandbox.base_url):
+            yield Place(token=sandbox.bot_token, page_url=sandbox.page_url)
+
+
+async def _end(running: asyncio.Task[None]) -> None:
+    """Turn what ended the gateway into a sentence."""
+    try:
+        await running
+    except asyncio.CancelledError:
+        return
+    except discord.LoginFailure:
+        raise StartError(
+            "Discord refuses DISCORD_TOKEN: make a new one in the Developer Portal (Bot, Reset Token) for .env."
+        ) from None
+    except discord.PrivilegedIntentsRequired:
+        raise StartError("Discord wants an intent that is not switched on: see `inkwell doctor`.") from None
+    except (aiohttp.ClientError, discord.GatewayNotFound, OSError) as error:
+        raise StartError(
+            f"Discord can't be reached ({type(error).__name__}): check the network and try again."
+        ) from None
+
+
+def _greet(bot: StoryBot, place: Place, settings: Settings, seconds: float) -> None:
+    if place.page_url is None:
+        assert bot.application_id is not None
+        sys.stdout.write(
+            f"\nInkwell is in Discord as {bot.user}, in {len(bot.guilds)} servers ({seconds:.1f} s to start).\n"
+            f"Invite it with {invite_url(bot.application_id)}\nCtrl-C stops it.\n\n"
+        )
+    else:
+        sys.stdout.write(
+            f"\nInkwell is ready ({seconds:.1f} s to start). Open this page and type /story:\n\n"
+            f"    {place.page_url}\n\n"
+            "It is a small Discord on this machine only; for the real one put DISCORD_TOKEN into .env. "
+            "Ctrl-C stops it.\n\n"
+        )
+        if settings.open_browser and sys.stdout.isatty():
+            asyncio.get_running_loop().run_in_executor(None, webbrowser.open, place.page_url)
+    sys.stdout.flush()

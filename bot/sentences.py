@@ -1,0 +1,102 @@
+"""Every failure in one sentence for the person who met it. The cause goes to the log, never to them."""
+
+import logging
+from collections.abc import Callable
+
+import discord
+from discord import app_commands
+
+from bot.locales import Say, mark
+from bot.pace import TooFastError
+from bot.store.errors import (
+    NothingToUndoError,
+    NotYoursError,
+    StoreError,
+    StoreFullError,
+    StoryNotFoundError,
+    TurnBusyError,
+    TurnNotFoundError,
+    TurnUndoneError,
+    TurnWithoutTextError,
+)
+from bot.stories import EmptyPromptError
+from bot.streaming import MessageGoneError
+from models.serving.engine import (
+    DeadlineExceededError,
+    EngineClosedError,
+    EngineOverloadedError,
+    EngineUnavailableError,
+    RequestRefusedError,
+    WorkerDiedError,
+)
+
+log = logging.getLogger(__name__)
+
+_TOO_FAST = {
+    "user": mark("That was quick! You can ask again in {seconds} s."),
+    "guild": mark("This server is very busy right now. Try again in {seconds} s."),
+}
+_FULL = {
+    "user": mark("You already have {count} stories waiting. Let one of them finish first."),
+    "guild": mark("This server already has {count} stories waiting. Try again in a minute."),
+}
+_EVERYBODY = mark("Too many people are writing right now ({count} wait). Try again in a minute.")
+_UNKNOWN = mark("Something went wrong on my side. Try again; if it stays, tell the admin this code: {code}.")
+
+
+def _too_fast(error: TooFastError, say: Say) -> str:
+    return say(_TOO_FAST[error.scope]).format(seconds=round(error.retry_after_s))
+
+
+def _overloaded(error: EngineOverloadedError, say: Say) -> str:
+    return say(_FULL.get(error.scope, _EVERYBODY)).format(count=error.queued)
+
+
+def _fixed(text: str) -> Callable[[BaseException, Say], str]:
+    return lambda error, say: say(text)
+
+
+# The first entry whose type fits speaks: narrower types stand above wider ones.
+_TABLE: tuple[tuple[type[BaseException], Callable[..., str]], ...] = (
+    (EmptyPromptError, _fixed(mark("Give me a few words to begin with: I saw nothing I could continue."))),
+    (TooFastError, _too_fast),
+    (EngineOverloadedError, _overloaded),
+    (
+        EngineClosedError,
+        _fixed(mark("I'm restarting. What you wrote is kept, and I go on with it as soon as I'm back.")),
+    ),
+    (
+        EngineUnavailableError,
+        _fixed(mark("My story model can't answer right now. Your words are kept; an admin can run `inkwell doctor`.")),
+    ),
+    (RequestRefusedError, _fixed(mark("I can't continue this text. Try it shorter or in other words."))),
+    (WorkerDiedError, _fixed(mark("My writing was interrupted twice. What you wrote is kept: press Retry."))),
+    (DeadlineExceededError, _fixed(mark("The queue was too long and your turn came too late. Press Retry."))),
+    (TurnBusyError, _fixed(mark("I'm still writing here. Wait for it, or press Stop."))),
+    (TurnUndoneError, _fixed(mark("This part was undone. Go on from the newest message of the story."))),
+    (TurnWithoutTextError, _fixed(mark("There is no text here yet to continue. Press Retry."))),
+    (NothingToUndoError, _fixed(mark("This is where the story begins: there is nothing before it."))),
+    (NotYoursError, _fixed(mark("Only the author of this story or a moderator can do that."))),
+    (TurnNotFoundError, _fixed(mark("I no longer have this part of the story. Begin a new one with /story."))),
+    (StoryNotFoundError, _fixed(mark("I no longer have this story. Begin a new one with /story."))),
+    (StoreFullError, _fixed(mark("My disk is full, so I can't keep your words. Copy them, and tell the admin."))),
+    (StoreError, _fixed(mark("I can't write to my database, so I'd rather not begin. Tell the admin."))),
+    (MessageGoneError, _fixed(mark("The message was deleted, so I stopped writing."))),
+    (app_commands.MissingPermissions, _fixed(mark("You don't have the permission for that here."))),
+    (app_commands.BotMissingPermissions, _fixed(mark("I don't have the permission for that here. Ask an admin."))),
+    (app_commands.NoPrivateMessage, _fixed(mark("That only works in a server."))),
+    (discord.Forbidden, _fixed(mark("Discord doesn't let me write here. Ask an admin to check my permissions."))),
+)
+
+
+def sentence(error: BaseException, say: Say) -> str:
+    """What to tell the person. An error that the table does not know gets a code that stands in the log beside its
+    traceback."""
+    cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
+    for kind, words in _TABLE:
+        if isinstance(cause, kind):
+            log.info("told somebody about %s: %s", type(cause).__name__, cause)
+            return words(cause, say)
+    code = f"E{abs(id(cause)) % 0xFFFFF:05X}"
+    log.error("unexpected error %s", code, exc_info=cause)
+    return say(_UNKNOWN).format(code=code)

@@ -1,0 +1,249 @@
+"""The story model in torch, through transformers' continuous batching: on a GPU, and for models without a GGUF file.
+Knows no queue, no Discord and no prompt craft.
+"""
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol, Self
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from models.language.continuation import Finisher, FinishReason, build_prompt, recognise
+from models.language.continuous_batching import Batching, BatchLimits, OutOfMemoryError
+from models.language.story_model import Emit
+from models.language.token_text import TokenText
+from models.language.weight_fetch import full_disk_as_a_sentence, require_free
+from models.language.weight_files import WeightsCorruptError, inspect, sha256_of
+from models.serving.requests import StoryOutput, StoryRequest
+
+__all__ = ["BatchLimits", "OutOfMemoryError", "TransformersModel"]
+
+log = logging.getLogger(__name__)
+
+PromptBuilder = Callable[[StoryRequest, Callable[[str], int], int], str]
+
+# Tokens with which model families end a turn or a text, beside the one that the model's configuration names.
+_ENDS: Final = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>")
+_UNPACKED_BYTES: Final = 5  # of a directory in bf16 for each byte of a GGUF, which has at least 3 bits a weight
+
+
+class StoryFinisher(Protocol):
+    """Makes a continuation of what a model decodes. See continuation.Finisher."""
+
+    @property
+    def stop_reason(self) -> FinishReason | None: ...
+
+    def feed(self, text: str) -> str: ...
+
+    def finish(self, reason: FinishReason) -> tuple[str, FinishReason]: ...
+
+
+class TransformersModel:
+    """A causal language model and its batching loop."""
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        data_dir: Path,
+        version: str,
+        limits: BatchLimits | None = None,
+        device: str = "",
+        threads: int | None = None,
+        prompt: PromptBuilder | None = None,
+        finisher: Callable[[StoryRequest], StoryFinisher] | None = None,
+    ) -> Self:
+        """Load a directory in Hugging Face layout, or a GGUF file, which is unpacked once into `data_dir`/models.
+
+        `device` is "cpu", "cuda:1" and the like, empty for the best there is; weights are fp32 on a CPU and bf16
+        elsewhere. `prompt` and `finisher` replace continuation's. Raises WeightsError for files that can't be used,
+        MemoryError or torch.OutOfMemoryError where they don't fit.
+        """
+        contents = inspect(path)
+        if threads:
+            torch.set_num_threads(threads)
+        directory = unpacked(path, data_dir, version) if contents.format == "gguf" else path
+        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        started = time.perf_counter()
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+            network: Any = AutoModelForCausalLM.from_pretrained(
+                directory,
+                dtype=torch.float32 if where.type == "cpu" else torch.bfloat16,
+                attn_implementation="sdpa",
+                local_files_only=True,
+            )
+            network = network.to(where)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            raise WeightsCorruptError(
+                f"transformers can't load {directory} ({reason}): fetch the model again."
+            ) from error
+        limits = limits or BatchLimits()
+        log.info("loaded %s on %s in %.1f s", version, where, time.perf_counter() - started)
+        return cls(network, tokenizer, limits, version=version, prompt=prompt, finisher=finisher)
+
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        tokenizer: Any,
+        limits: BatchLimits,
+        *,
+        version: str,
+        prompt: PromptBuilder | None = None,
+        finisher: Callable[[StoryRequest], StoryFinisher] | None = None,
+    ) -> None:
+        self._tokenizer, self._version, self._slots = tokenizer, version, limits.slots
+        window = getattr(network.config, "max_position_embeddings", None) or limits.context
+        self._context = min(limits.context, window, limits.pages * limits.page_tokens)
+        template = recognise(tokenizer.chat_template, version).with_markers(tuple(tokenizer.all_special_tokens))
+        self._prompt: PromptBuilder = prompt or (
+            lambda request, count_tokens, context: build_prompt(request, count_tokens, context, template)
+        )
+        self._finisher = finisher or (lambda request: Finisher(request.story, stop=request.sampling.stop))
+        self._stops = _stops_of(network, tokenizer)
+        self._batching = Batching(network, limits)
+        self._running, self._closed = 0, False
+        self._idle = threading.Condition()
+
+    @property
+    def version(self) -> str:
+        """Name and content of the weights, e.g. "smollm2-135m-instruct-q4_1@3b1f09d2"."""
+        return self._version
+
+    @property
+    def slots(self) -> int:
+        """How many calls of `generate` may run at the same time."""
+        return self._slots
+
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and continuation together that one request may take."""
+        return self._context
+
+    def held_pages(self) -> dict[str, int]:
+        """Pages of the KV cache that each running request holds."""
+        return self._batching.held_pages()
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the model reads `text` as; control tokens written out in it count as one."""
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
+        """Continue the story; see `StoryModel.generate`. `emit` is also called with "" to ask whether to go on: for
+        every token whose text is held back, and while a long prompt is read. Raises OutOfMemoryError (a ValueError) for
+        a request that memory doesn't suffice for; the others go on."""
+        with self._idle:
+            if self._closed:
+                raise RuntimeError("the model is closed")
+            self._running += 1
+        try:
+            return self._generate(request, emit)
+        finally:
+            with self._idle:
+                self._running -= 1
+                self._idle.notify_all()
+
+    def _generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
+        started, first = time.perf_counter(), None
+        prompt = self._tokens_of(self._prompt(request, self.count_tokens, self._context))
+        sampling = request.sampling
+        if len(prompt) + sampling.max_new_tokens > self._context:
+            raise ValueError(
+                f"{len(prompt)} tokens of prompt and {sampling.max_new_tokens} new ones are more than the context of "
+                f"{self._context} tokens"
+            )
+        finisher, text = self._finisher(request), TokenText(self._decode)
+        reason: FinishReason = "length"
+        new = cached = 0
+        stream = self._batching.stream(request.request_id, prompt, sampling, self._stops)
+        try:
+            for step in stream:
+                if step.new and first is None:
+                    first = time.perf_counter()
+                new, cached = new + len(step.new), step.cached
+                ended = bool(step.new) and step.new[-1] in self._stops
+                shown = finisher.feed(text.add(step.new[:-1] if ended else step.new))
+                if step.finished:
+                    reason = "end" if ended else "length"
+                    shown += finisher.feed(text.rest())
+                if not emit(shown):
+                    reason = "cancelled"
+                    break
+                if finisher.stop_reason is not None:
+                    break
+        finally:
+            stream.close()  # cancels what isn't finished
+        ended_at = time.perf_counter()
+        continuation, reason = finisher.finish(reason)
+        return StoryOutput(
+            request_id=request.request_id,
+            text=continuation,
+            finish_reason=reason,
+            model_version=self._version,
+            seed=sampling.seed,
+            prompt_tokens=len(prompt),
+            cached_tokens=cached,
+            new_tokens=new,
+            prefill_s=(first or ended_at) - started,
+            decode_s=ended_at - (first or ended_at),
+        )
+
+    def close(self) -> None:
+        """Free memory and threads, once the running calls have ended. A second call does nothing."""
+        with self._idle:
+            if self._closed:
+                return
+            self._closed = True
+            self._idle.wait_for(lambda: self._running == 0)
+        self._batching.close()
+
+    def _tokens_of(self, prompt: str) -> list[int]:
+        tokens: list[int] = self._tokenizer(prompt)["input_ids"]
+        begin = self._tokenizer.bos_token_id
+        if begin is not None and tokens[:2] == [begin, begin]:  # written out in the template and added once more
+            return tokens[1:]
+        return tokens
+
+    def _decode(self, tokens: list[int]) -> str:
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
+
+
+def unpacked(path: Path, data_dir: Path, version: str) -> Path:
+    """The directory that the GGUF file `path` was unpacked into; unpacks it, in a process of its own, the first time.
+
+    Raises WeightsError.
+    """
+    name, _, digest = version.partition("@")
+    target = data_dir.absolute() / "models" / f"{name}-{digest or sha256_of(path)[:8]}-unpacked"
+    if target.exists():
+        inspect(target)
+        return target
+    with full_disk_as_a_sentence(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        require_free(target.parent, _UNPACKED_BYTES * path.stat().st_size)
+    log.info("unpacking %s for torch (once)", path)
+    command = [sys.executable, "-m", "models.language.convert", "to-directory", str(path.absolute()), str(target)]
+    root = Path(__file__).parents[2]  # where `models` is found, whatever the working directory
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1].rstrip(".")
+        raise WeightsCorruptError(f"{path} can't be unpacked for torch ({reason}): use another model, or llama.cpp.")
+    return target
+
+
+def _stops_of(network: PreTrainedModel, tokenizer: Any) -> list[int]:
+    """Token ids that end a continuation."""
+    configured = getattr(network.generation_config, "eos_token_id", None)
+    stops = set(configured if isinstance(configured, list) else [configured])
+    vocabulary = tokenizer.get_vocab()
+    stops |= {vocabulary.get(text) for text in _ENDS}
+    return sorted(stop for stop in stops if stop is not None)

@@ -1,0 +1,95 @@
+"""An engine's health as Prometheus metrics on a loopback port. Knows nothing of what is served, and names neither users
+nor guilds.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeoutError
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from models.serving.engine import Engine
+from models.serving.requests import Health
+
+LOOPBACK = "127.0.0.1"
+_HEALTH_S = 2.0  # a scrape that gets no answer from the event loop within this is answered with inkwell_up 0
+
+
+class MetricsServer:
+    """`async with` it. Prometheus asks in a thread of its own; the engine is asked on the event loop."""
+
+    def __init__(self, engine: Engine, port: int = 0) -> None:
+        """`port` 0 takes any; `self.port` says which. Raises OSError in `async with` when it is taken."""
+        self._engine = engine
+        self.port = port
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> "MetricsServer":
+        self._loop = asyncio.get_running_loop()
+        registry = CollectorRegistry()
+        registry.register(self)
+        self._server, self._thread = start_http_server(self.port, addr=LOOPBACK, registry=registry)
+        self.port = self._server.server_port
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self._server.shutdown)
+        self._server.server_close()
+        await asyncio.to_thread(self._thread.join)
+
+    def describe(self) -> Iterable[Metric]:
+        """So that registering asks no engine."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        assert self._loop is not None
+        asking = asyncio.run_coroutine_threadsafe(self._engine.health(), self._loop)
+        try:
+            health = asking.result(_HEALTH_S)
+        except FutureTimeoutError:
+            asking.cancel()
+            yield GaugeMetricFamily("inkwell_up", "Whether the engine answers a question about its health.", 0)
+            return
+        yield GaugeMetricFamily("inkwell_up", "Whether the engine answers a question about its health.", 1)
+        yield from metrics_of(health)
+
+
+def metrics_of(health: Health) -> Iterator[Metric]:
+    """Times in seconds, sizes in bytes."""
+    yield GaugeMetricFamily("inkwell_ready", "Whether a model can answer now.", float(health.ready))
+    yield GaugeMetricFamily("inkwell_queued_requests", "Requests that wait for a slot.", health.queued)
+    yield GaugeMetricFamily("inkwell_queued_guilds", "Guilds with waiting requests.", len(health.queued_by_guild))
+    yield GaugeMetricFamily("inkwell_running_requests", "Requests that a model works on.", health.running)
+    yield GaugeMetricFamily(
+        "inkwell_tokens_per_second", "Tokens generated a second, over the last minute.", health.tokens_per_s
+    )
+    first_token = GaugeMetricFamily(
+        "inkwell_first_token_seconds",
+        "From submission to the first text, over the last 200 requests.",
+        labels=["quantile"],
+    )
+    for quantile, seconds in (("0.5", health.first_token_p50_s), ("0.95", health.first_token_p95_s)):
+        if seconds is not None:
+            first_token.add_metric([quantile], seconds)
+    yield first_token
+    yield CounterMetricFamily("inkwell_requests_served", "Requests that ended with an output.", health.served)
+    yield CounterMetricFamily("inkwell_requests_failed", "Requests that ended with an error.", health.failed)
+    yield from _worker_metrics(health)
+
+
+def _worker_metrics(health: Health) -> Iterator[Metric]:
+    labels = ["worker", "model"]
+    up = GaugeMetricFamily("inkwell_worker_ready", "Whether this worker can answer now.", labels=labels)
+    running = GaugeMetricFamily("inkwell_worker_running_requests", "Requests that it works on.", labels=labels)
+    slots = GaugeMetricFamily("inkwell_worker_slots", "Requests that it can work on at once.", labels=labels)
+    memory = GaugeMetricFamily("inkwell_worker_resident_bytes", "Its resident memory.", labels=labels)
+    restarts = CounterMetricFamily("inkwell_worker_restarts", "How often it was started anew.", labels=labels)
+    for number, worker in enumerate(health.workers):
+        names = [str(number), worker.model_version]
+        up.add_metric(names, float(worker.state == "ready"))
+        running.add_metric(names, worker.running)
+        slots.add_metric(names, worker.slots)
+        memory.add_metric(names, worker.resident_bytes)
+        restarts.add_metric(names, worker.restarts)
+    yield from (up, running, slots, memory, restarts)

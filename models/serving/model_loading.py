@@ -1,0 +1,71 @@
+"""From a worker's configuration to a loaded story model. Knows which file hosts which library and imports only the one
+that is asked for; knows nothing of processes and requests.
+"""
+
+import importlib
+import importlib.util
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from models.language.story_model import StoryModel
+from models.serving.wire import WorkerConfig
+
+if TYPE_CHECKING:
+    from models.language.weights import LocalModel
+
+
+def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
+    """Block until the model answers. Fetches nothing: the weights must be under `config.data_dir` already. Raises what
+    the loader raises; ImportError, AttributeError or ValueError for a `factory` that is not "module:callable"."""
+    if factory:
+        module, _, name = factory.partition(":")
+        if not name:
+            raise ValueError(f"{factory!r} is not module:callable")
+        make = cast("Callable[[WorkerConfig], StoryModel]", getattr(importlib.import_module(module), name))
+        return make(config)
+    from models.language.weights import resolve
+
+    weights = resolve(config.model, Path(config.data_dir), fetch=False)
+    if config.engine == "transformers" or (config.engine == "auto" and _is_for_torch(config, weights.format)):
+        return _transformers_model(config, weights)
+    from models.language.llama_cpp import LlamaCppModel
+
+    return LlamaCppModel.load(
+        weights.path,
+        threads=config.threads or None,
+        slots=config.slots,
+        context=config.context_tokens,
+        version=weights.version,
+    )
+
+
+def _is_for_torch(config: WorkerConfig, weights_format: str) -> bool:
+    """llama.cpp reads no safetensors, and our wheel of it computes on the CPU only."""
+    if weights_format == "safetensors" or config.device not in ("", "cpu"):
+        return True
+    # Importing torch costs seconds and 200 MB: only where there is a driver that it could use.
+    driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+    if config.device == "cpu" or not driver or importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _transformers_model(config: WorkerConfig, weights: "LocalModel") -> StoryModel:
+    try:
+        from models.language.transformer import BatchLimits, TransformersModel
+    except ImportError as error:
+        raise RuntimeError(
+            f"this model needs torch and transformers ({error}): install them with pip install 'inkwell[torch]'"
+        ) from error
+    return TransformersModel.load(
+        weights.path,
+        data_dir=Path(config.data_dir),
+        version=weights.version,
+        limits=BatchLimits(slots=config.slots, context=config.context_tokens),
+        device=config.device,
+        threads=config.threads or None,
+    )

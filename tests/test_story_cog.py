@@ -1,0 +1,302 @@
+"""`/story` and its buttons, on a simulated Discord: real client, real store, a small real model."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+import simcord
+
+from bot.client import StoryBot
+from bot.pace import TooFastError
+from bot.settings import Settings
+from bot.store import Store
+from bot.stories import EmptyPromptError
+from models.serving.engine import EngineClosedError
+from models.serving.in_process import InProcessEngine
+from tests.bigram_model import BigramModel, FaultyModel
+
+OPENING = "The keeper climbed the stairs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A server with a writer, a reader and a moderator, and the bot in it."""
+
+    env: Any
+    bot: StoryBot
+    store: Store
+    channel: Any
+    writer: Any
+    reader: Any
+    moderator: Any
+
+    async def tell(self, prompt: str = OPENING, **options: Any) -> Any:
+        return await self.writer.slash(self.channel, "story", prompt=prompt, **options)
+
+    def met(self, kind: type[BaseException]) -> bool:
+        """Whether the bot met exactly this error (simcord fails a test that does not ask)."""
+        return [type(getattr(error, "original", error)) for error in self.env.errors] == [kind]
+
+    @property
+    def last(self) -> discord.Message:
+        message: discord.Message = self.channel.last_message
+        return message
+
+
+@asynccontextmanager
+async def scene(tmp_path: Path, model: type[BigramModel] = BigramModel, **chosen: Any) -> AsyncIterator[Scene]:
+    settings = Settings(_env_file=None, data_dir=tmp_path, edit_interval_s=0.2, shutdown_grace_s=1.0, **chosen)
+    engine = InProcessEngine(model)
+    async with Store.open(settings.database) as store:
+        await engine.start()
+        bot = StoryBot(settings=settings, store=store, engine=engine)
+        async with simcord.run(bot, settle_timeout=30.0, shard_count=1) as env:
+            guild = env.create_guild()
+            channel = guild.create_text_channel("stories")
+            mods = guild.create_role("Mods", permissions=discord.Permissions(manage_messages=True))
+            yield Scene(
+                env=env,
+                bot=bot,
+                store=store,
+                channel=channel,
+                writer=guild.add_member(env.create_user("writer")),
+                reader=guild.add_member(env.create_user("reader")),
+                moderator=guild.add_member(env.create_user("moderator"), roles=[mods]),
+            )
+        await engine.close()
+
+
+def labels(message: discord.Message) -> list[str]:
+    return [child.label or "" for row in message.components for child in getattr(row, "children", [])]
+
+
+async def test_a_story_is_continued_and_offers_what_to_do_next(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        result = await at.tell(seed=7)
+        assert result.acknowledged
+        assert at.last.content.startswith(f"> {OPENING}\n")
+        assert len(at.last.content) > len(OPENING) + 50
+        assert labels(at.last) == ["Continue", "Retry", "Undo"]
+
+
+async def test_what_is_shown_is_what_is_stored_with_its_recipe(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        await at.tell(seed=7, length="short")
+        story = await at.store.latest_story(at.channel.id)
+        assert story is not None
+        prompt, answer = await at.store.story_path(story.head_turn_id)
+        assert prompt.text == OPENING
+        assert at.last.content == f"> {OPENING}\n\n{answer.text.strip()}"
+        assert answer.state == "done"
+        assert answer.message_ids == (at.last.id,)
+        assert answer.recipe is not None
+        assert (answer.recipe.seed, answer.recipe.sampling.max_new_tokens) == (7, 70)
+        assert answer.recipe.model_version.startswith("bigram@")
+        assert await at.store.open_jobs() == ()
+
+
+async def test_the_same_seed_gives_the_same_text_and_another_seed_another(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        texts = []
+        for seed in (1, 1, 2):
+            await at.tell(seed=seed)
+            texts.append(at.last.content)
+        assert texts[0] == texts[1] != texts[2]
+
+
+async def test_continue_goes_on_in_a_new_message_and_takes_the_buttons_along(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        await at.tell()
+        first = at.last
+        await at.reader.click(first, label="Continue")
+        assert at.last.id != first.id
+        assert labels(at.last) == ["Continue", "Retry", "Undo"]
+        assert labels(await at.bot.get_channel(at.channel.id).fetch_message(first.id)) == []
+        story = await at.store.latest_story(at.channel.id)
+        assert story is not None
+        assert [turn.kind for turn in await at.store.story_path(story.head_turn_id)] == [
+            "prompt",
+            "continuation",
+            "continuation",
+        ]
+
+
+async def test_retry_replaces_the_text_and_keeps_the_old_one_as_an_alternative(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        await at.tell()
+        before = at.last
+        await at.writer.click(before, label="Retry")
+        after = at.last
+        assert after.id == before.id
+        assert after.content != before.content
+        assert after.content.startswith(f"> {OPENING}\n")
+        story = await at.store.latest_story(at.channel.id)
+        assert story is not None
+        assert len(await at.store.alternatives(story.head_turn_id)) == 2
+
+
+async def test_undo_goes_back_and_the_story_can_go_on_from_there(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        await at.tell()
+        await at.writer.click(at.last, label="Continue")
+        await at.writer.click(at.last, label="Undo")
+        assert at.last.content.startswith("↩️")
+        assert labels(at.last) == ["Continue", "Retry", "Undo"]
+        await at.writer.click(at.last, label="Undo")
+        assert OPENING in at.last.content
+        assert labels(at.last) == ["Continue"]
+        await at.writer.click(at.last, label="Continue")
+        assert labels(at.last) == ["Continue", "Retry", "Undo"]
+
+
+async def test_a_stranger_can_continue_but_neither_retry_nor_undo_and_a_moderator_can(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        await at.tell()
+        for label in ("Retry", "Undo"):
+            result = await at.reader.click(at.last, label=label)
+            assert result.response.ephemeral
+            assert "Only the author" in result.response.content
+        await at.moderator.click(at.last, label="Undo")
+        assert at.last.content.startswith("↩️")
+
+
+async def test_buttons_work_after_a_restart(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        await at.tell()
+        message = at.last
+        await at.env.restart_bot(
+            StoryBot(settings=at.bot.settings, store=at.store, engine=InProcessEngine(BigramModel))
+        )
+        result = await at.reader.click(message, label="Retry")
+        assert "Only the author" in result.response.content
+
+
+@pytest.mark.parametrize("prompt", ["   ", "\u200b\u200b", "\u202e"])
+async def test_an_empty_prompt_is_a_sentence_and_nothing_is_stored(tmp_path: Path, prompt: str) -> None:
+    async with scene(tmp_path) as at:
+        result = await at.tell(prompt)
+        assert result.response.ephemeral
+        assert "few words" in result.response.content
+        assert at.met(EmptyPromptError)
+        assert (await at.store.counts()).stories == 0
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "x" * 6000,
+        "🐉👩\u200d🚀",
+        "مرحبا يا عالم",
+        "@everyone <@&1> <@2>",
+        "```py\nprint(1)",
+        "a\x00b",
+        "[x](http://y.z)",
+    ],
+)
+async def test_unusual_prompts_are_continued_without_pinging_or_breaking_anything(tmp_path: Path, prompt: str) -> None:
+    async with scene(tmp_path) as at:
+        await at.tell(prompt, length="short")
+        assert labels(at.last) == ["Continue", "Retry", "Undo"]
+        assert not at.last.mention_everyone
+        assert at.last.raw_role_mentions == [] or not at.last.role_mentions
+        assert len(at.last.content) <= 2000
+
+
+async def test_asking_too_fast_is_a_sentence_for_that_person_only(tmp_path: Path) -> None:
+    async with scene(tmp_path, user_stories_per_minute=2) as at:
+        for _ in range(2):
+            await at.tell(length="short")
+        result = await at.tell()
+        assert result.response.ephemeral
+        assert "quick" in result.response.content
+        assert at.met(TooFastError)
+        other = await at.reader.slash(at.channel, "story", prompt=OPENING, length="short")
+        assert other.acknowledged
+
+
+async def test_a_text_the_model_cannot_take_is_reported_and_the_prompt_kept(tmp_path: Path) -> None:
+    class Picky(BigramModel):
+        def generate(self, request: Any, emit: Any) -> Any:
+            raise ValueError("not this one")
+
+    async with scene(tmp_path, Picky) as at:
+        await at.tell()
+        assert "can't continue this text" in at.last.content
+        assert OPENING in at.last.content
+        assert labels(at.last) == ["Retry"]
+        assert (await at.store.counts()).stories == 1
+
+
+async def test_a_model_that_breaks_twice_is_a_sentence_and_the_next_story_is_served(tmp_path: Path) -> None:
+    async with scene(tmp_path, FaultyModel) as at:
+        await at.tell(f"{OPENING} [prefill] [raise]")
+        assert labels(at.last) == ["Retry"]
+        assert "Traceback" not in at.last.content
+        await at.tell()
+        assert labels(at.last) == ["Continue", "Retry", "Undo"]
+
+
+async def test_a_failed_retry_gives_the_old_text_back(tmp_path: Path) -> None:
+    class SecondThoughts(BigramModel):
+        served = 0
+
+        def generate(self, request: Any, emit: Any) -> Any:
+            type(self).served += 1
+            if type(self).served > 1:
+                raise ValueError("no more")
+            return super().generate(request, emit)
+
+    async with scene(tmp_path, SecondThoughts) as at:
+        await at.tell()
+        before = at.last.content
+        await at.writer.click(at.last, label="Retry")
+        assert at.last.content.startswith(before)
+        assert "-# " in at.last.content
+        assert labels(at.last) == ["Continue", "Retry", "Undo"]
+
+
+async def test_a_silent_model_is_said_so(tmp_path: Path) -> None:
+    class Silent(BigramModel):
+        def generate(self, request: Any, emit: Any) -> Any:
+            import msgspec
+
+            return msgspec.structs.replace(super().generate(request, lambda text: False), text="", finish_reason="end")
+
+    async with scene(tmp_path, Silent) as at:
+        await at.tell()
+        assert "nothing to add" in at.last.content
+        assert labels(at.last) == ["Retry"]
+
+
+async def test_a_button_of_an_erased_story_is_a_sentence(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        await at.tell()
+        message = at.last
+        view = discord.ui.View(timeout=None)
+        from bot.buttons import StoryButton
+
+        view.add_item(StoryButton("continue", "nosuchturn", "Continue"))
+        view.stop()
+        await at.bot.get_channel(at.channel.id).get_partial_message(message.id).edit(view=view)
+        result = await at.writer.click(message, label="Continue")
+        assert result.response.ephemeral
+        assert "no longer have" in result.response.content
+
+
+async def test_a_closing_bot_takes_no_more_work(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        at.bot.scribe._closing = True
+        result = await at.tell()
+        assert result.response.ephemeral
+        assert "restarting" in result.response.content
+        assert at.met(EngineClosedError)
+
+
+async def test_commands_are_synced_again_only_when_they_changed(tmp_path: Path) -> None:
+    async with scene(tmp_path, discord_token=None) as at:
+        key = f"commands:{at.bot.application_id}"
+        assert len(await at.store.get_value(key) or "") == 64
