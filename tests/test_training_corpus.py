@@ -27,9 +27,9 @@ def test_normal_form_is_stable_and_keeps_chinese_punctuation() -> None:
 
 def test_english_apparatus_goes_and_prose_stays() -> None:
     book = "\n\n".join(
-        ["THE BOOK", "By SOMEBODY", "CONTENTS 1 The Fox 2 The Wolf", PROSE.strip() + "[12]", "CHAPTER II", OTHER.strip(),
-         "[12] See Smith, p. 3.", "[Illustration: a fox]", *[PROSE.strip() + f" {i}" for i in range(20)], "INDEX",
-         "Fox, 12, 13; Wolf, 14"]
+        ["THE BOOK", "By SOMEBODY", "CONTENTS 1 The Fox 2 The Wolf", PROSE.strip() + "[12]", "CHAPTER II",
+         OTHER.strip(), "[12] See Smith, p. 3.", "[Illustration: a fox]", *[PROSE.strip() + f" {i}" for i in range(20)],
+         "INDEX", "Fox, 12, 13; Wolf, 14"]
     )  # fmt: skip
     cleaned = strip_english_apparatus(book)
     assert cleaned.startswith("It was the best of days")
@@ -44,8 +44,9 @@ def test_a_book_of_one_paragraph_is_kept_whole() -> None:
 
 def test_editors_notes_go_with_their_continuations_and_marks() -> None:
     text = "\n".join(
-        ["奔月〔1〕", "羿在垃圾堆边下了马〔2〕，家将们接过缰绳。", "一九二六年十二月作。", "〔1〕本篇最初发表于某刊。",
-         "这是注文的第二段。", "〔2〕羿，传说中善射的英雄。", "理水〔1〕", "这时候是汤汤洪水方割。", "〔1〕本篇未发表过。"]
+        ["奔月〔1〕", "羿在垃圾堆边下了马〔2〕，家将们接过缰绳。", "一九二六年十二月作。",
+         "〔1〕本篇最初发表于某刊。", "这是注文的第二段。", "〔2〕羿，传说中善射的英雄。", "理水〔1〕",
+         "这时候是汤汤洪水方割。", "〔1〕本篇未发表过。"]
     )  # fmt: skip
     assert (
         strip_editors_notes(text)

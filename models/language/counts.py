@@ -180,7 +180,8 @@ class Counts:
         ordered = occurrences[order]
         first = np.concatenate([[True], ordered[1:] != ordered[:-1]])
         new = self.orders[m].lookup(ordered[first]) == 0
-        return shorter[order[first][new]]
+        chosen: Keys = shorter[order[first][new]]
+        return chosen
 
     def save(self, folder: Path) -> None:
         """Write every array as .npy, which `load` maps into memory."""

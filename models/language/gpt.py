@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.cache_utils import DynamicCache
@@ -48,8 +48,7 @@ def build(shape: Shape, *, seed: int) -> LlamaForCausalLM:
         tie_word_embeddings=True,
         bos_token_id=0,
         eos_token_id=0,
-        attn_implementation="sdpa",
-    )
+    )  # attention is sdpa: transformers' default wherever torch has it
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
@@ -73,10 +72,14 @@ class GPT:
     """A trained network with its tokenizer. Not thread-safe: `score` and `stream` use the one network."""
 
     def __init__(self, model: LlamaForCausalLM, tokenizer: Tokenizer) -> None:
-        self.model = model.eval()
+        self.model = model
+        self.model.train(False)
         self.tokenizer = tokenizer
-        self.context: int = model.config.max_position_embeddings
-        self.start: int = tokenizer.token_to_id(END_OF_TEXT)
+        self.context = int(model.config.max_position_embeddings)
+        start = tokenizer.token_to_id(END_OF_TEXT)
+        if start is None:
+            raise ValueError(f"the tokenizer lacks {END_OF_TEXT}")
+        self.start: int = start
 
     @classmethod
     def load(cls, folder: Path) -> "GPT":
@@ -88,7 +91,8 @@ class GPT:
     def save(self, folder: Path, *, dtype: torch.dtype = torch.float16) -> None:
         """Write config.json, model.safetensors in `dtype` and tokenizer.json. The network in memory stays as it is."""
         folder.mkdir(parents=True, exist_ok=True)
-        narrow = LlamaForCausalLM(self.model.config).to(dtype)
+        narrow = LlamaForCausalLM(self.model.config)
+        nn.Module.to(narrow, dtype)  # transformers' own `to` hides its types
         narrow.load_state_dict({name: weight.to(dtype) for name, weight in self.model.state_dict().items()})
         narrow.save_pretrained(folder)
         self.tokenizer.save(str(folder / TOKENIZER_FILE))
@@ -185,7 +189,7 @@ class GPT:
 
     def sample(self, prompt: str, **options: float) -> str:
         """The text of `stream`: what follows `prompt`."""
-        return self.tokenizer.decode(list(self.stream(prompt, **options)))  # type: ignore[arg-type,no-any-return]
+        return self.tokenizer.decode(list(self.stream(prompt, **options)))  # type: ignore[arg-type]
 
 
 _PENALTY_WINDOW = 128

@@ -19,13 +19,14 @@ KEPT = 2
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
     """Where a run stands after `step` steps. `began` is the Unix time of its first step; `progress` the part of the
-    learning-rate schedule that is behind; `best` the best value on the development set, at `best_step`."""
+    learning-rate schedule that is behind; `best` the best value on the development set so far, at
+    `best_step`; None before the first evaluation (JSON has no infinity)."""
 
     step: int
     began: float
     progress: float
     trained_s: float = 0.0
-    best: float = float("inf")
+    best: float | None = None
     best_step: int = 0
     recipe: dict[str, object] = {}
 
@@ -41,7 +42,7 @@ def _state_tensors(optimizers: dict[str, torch.optim.Optimizer], names: dict[Ten
 
 def save(folder: Path, model: nn.Module, optimizers: dict[str, torch.optim.Optimizer], position: Position) -> Path:
     """Write `folder`/step-<n>, durable when this returns, and drop all but the newest two."""
-    names = {weight: name for name, weight in model.named_parameters()}
+    names: dict[Tensor, str] = {weight: name for name, weight in model.named_parameters()}
     final, partial = folder / f"step-{position.step:07d}", folder / f"partial-{position.step:07d}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -23,7 +23,7 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
@@ -130,7 +130,8 @@ class Run:
         self.recipe, self.tokens, self.tokenizer, self.folder = recipe, tokens, tokenizer, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model: LlamaForCausalLM = build(recipe.shape, seed=recipe.seed).to(self.device)
+        self.model = build(recipe.shape, seed=recipe.seed)
+        nn.Module.to(self.model, self.device)  # transformers' own `to` hides its types
         self.optimizers = _optimizers(self.model, recipe)
         self.position = Position(step=0, began=time.time(), progress=0.0, recipe=asdict(recipe))
         if found := checkpoint.newest(folder / "checkpoints"):
@@ -214,7 +215,7 @@ class Run:
         """Evaluate, keep the weights if they are the best so far; False once patience has run out."""
         value, step = evaluate(self.gpt()), self.position.step
         self._write(step=step, dev=value)
-        if value < self.position.best:
+        if self.position.best is None or value < self.position.best:
             self.gpt().save(self.folder / "best", dtype=torch.float32)
             self.position = replace(self.position, best=value, best_step=step)
         lost = (step - self.position.best_step) / self.recipe.evaluate_every
