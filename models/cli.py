@@ -35,7 +35,7 @@ def _is_ngram(folder: Path) -> bool:
 
 def _read_text(path: Path) -> str:
     """The text of a UTF-8 file in normal form; a clear refusal otherwise."""
-    from models.training.corpus import normalise
+    from models.language.normal_form import normalise
 
     try:
         return normalise(path.read_text(encoding="utf-8"))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from models.language.normal_form import normalise
 from models.training.corpus import (
     clean,
     load_stories,
-    normalise,
     strip_editors_notes,
     strip_english_apparatus,
     write_corpus,

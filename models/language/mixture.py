@@ -22,6 +22,7 @@ from safetensors.numpy import load_file, save_file
 from models.language.gpt import GPT, GPTScore
 from models.language.ngram import NGram, draw
 
+WEIGHTS_FILE = "mixture.safetensors"
 BLOCK = 256  # tokens after which a learning n-gram takes in what it has predicted
 DOCUMENT_ORDER = 4
 
@@ -154,11 +155,11 @@ class HouseVoice:
     def save(self, folder: Path) -> None:
         """Write the weights; GPT and n-gram models have folders of their own."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"weights": self.weights}, folder / "mixture.safetensors")
+        save_file({"weights": self.weights}, folder / WEIGHTS_FILE)
 
     def load_weights(self, folder: Path) -> None:
         """Read what `save` wrote. Raises ValueError when it is for other components."""
-        weights = load_file(folder / "mixture.safetensors")["weights"]
+        weights = load_file(folder / WEIGHTS_FILE)["weights"]
         if weights.shape != self.weights.shape:
             raise ValueError(f"the weights must be {self.weights.shape}, not {weights.shape}")
         self.weights = weights

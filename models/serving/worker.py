@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from models.serving.model_loading import load_story_model
+from models.serving.named_models import host
 from models.serving.wire import (
     Cancel,
     Configure,
@@ -128,7 +128,7 @@ class Worker:
 
     def _load(self, configure: Configure) -> None:
         try:
-            core = WorkerCore(load_story_model(configure.config, configure.factory), self._channel.send)
+            core = WorkerCore(host(configure.config, configure.factory), self._channel.send)
         except BaseException as error:
             log.exception("the model %s can't be loaded", configure.config.model)
             cause = " ".join(str(error).split()) or type(error).__name__

@@ -165,8 +165,7 @@ def write(
 ) -> tuple[Writing, list[str]]:
     """Let `model` continue every prompt and judge what it wrote; also returns the texts."""
     texts = [model.continue_(prompt, characters=characters, seed=seed + i) for i, prompt in enumerate(prompts)]
-    copies = [training.longest_copy(text) for text in texts if text]
-    longest = max(copies, key=len, default="")
+    longest = training.longest_copy("\0".join(texts))  # one search for all: no training text holds a NUL
     judged = Writing(
         family=family, distinct_1=distinct(texts, 1), distinct_2=distinct(texts, 2), loops=loops(texts),
         self_bleu=self_bleu(texts), longest_copy=len(longest), copied=longest,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from models.language.gpt import GPT
 from models.language.mixture import HouseVoice
 from models.language.ngram import NGram
-from models.training.corpus import normalise
+from models.language.normal_form import normalise
 
 
 class NGramFamily:
