@@ -4,7 +4,6 @@ Heavy libraries are imported by the command that needs them, so that the n-gram 
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from models.language.voices import CHARACTERS, HOUSE, TOKENS
+from models.weights import GPT_FOLDER
+
 if TYPE_CHECKING:
+    from models.language.gpt import GPT
+    from models.language.mixture import HouseVoice
     from models.language.ngram import Inspection
     from models.training.evaluate import Family
 
@@ -25,12 +29,21 @@ lm = typer.Typer(
 train = typer.Typer(name="train", help="Train a model or prepare a corpus.", no_args_is_help=True)
 lm.add_typer(train)
 
-ModelFolder = Annotated[Path, typer.Option("--model", "-m", help="Folder of an n-gram model or a GPT.", exists=True)]
+ModelFolder = Annotated[
+    Path,
+    typer.Option("--model", "-m", help="Folder of an n-gram model, a GPT or a voice; `gpt` is the one that ships."),
+]
+_HOUSE_VOICE = Path("data/voices") / HOUSE
 _BAR = 40
 
 
 def _is_ngram(folder: Path) -> bool:
     return (folder / "ngram.json").exists()
+
+
+def _named(folder: Path) -> Path:
+    """The folder of the shipped GPT for `gpt`, unless there is a folder of that name here."""
+    return GPT_FOLDER if str(folder) == "gpt" and not folder.exists() else folder
 
 
 def _read_text(path: Path) -> str:
@@ -51,12 +64,29 @@ def _load(folder: Path) -> "Family":
         from models.training.families import NGramFamily
 
         return NGramFamily(NGram.load(folder))
-    if not (folder / "config.json").exists():
-        raise typer.BadParameter(f"{folder} holds neither an n-gram model (ngram.json) nor a GPT (config.json).")
-    from models.language.gpt import GPT
     from models.training.families import TokenFamily
 
-    return TokenFamily(GPT.load(folder))
+    return TokenFamily(_load_for_torch(folder))
+
+
+def _load_for_torch(folder: Path) -> "GPT | HouseVoice":
+    voice = (folder / TOKENS / "ngram.json").exists()
+    if not voice and not (folder / "config.json").exists():
+        raise typer.BadParameter(
+            f"{folder} holds neither an n-gram model (ngram.json) nor a GPT (config.json) nor a voice ({TOKENS})."
+        )
+    try:
+        from models.language.gpt import GPT
+    except ImportError as error:
+        raise typer.BadParameter(f"this needs torch ({error}): pip install 'inkwell[torch]'.") from error
+    if not voice:
+        return GPT.load(folder)
+    from models.language.mixture import HouseVoice
+    from models.language.ngram import NGram
+
+    mixed = HouseVoice(GPT.load(GPT_FOLDER), [NGram.load(folder / TOKENS)], learns=True)
+    mixed.load_weights(folder / TOKENS)
+    return mixed
 
 
 @train.command("corpus")
@@ -117,17 +147,38 @@ def train_gpt(
 
 
 @lm.command()
+def teach(
+    files: Annotated[list[Path], typer.Argument(help="UTF-8 text files.", exists=True, dir_okay=False)],
+    data_dir: Annotated[Path, typer.Option("--data-dir", help="Inkwell's DATA_DIR.")] = Path("data"),
+    name: Annotated[str, typer.Option(help="A server's number, or `house` for all that have no voice.")] = HOUSE,
+) -> None:
+    """Add texts to a voice that `/story model:` can write in, at once."""
+    from models.training.teach import teach as add
+
+    try:
+        taught = add([_read_text(path) for path in files], data_dir, name, gpt_folder=GPT_FOLDER)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    learned = "n-gram and house voice" if taught.mixture else "n-gram only (the house voice needs torch)"
+    Console().print(
+        f"The voice {name} knows {taught.characters:,} characters now, {taught.dictionary:,} different: {learned}."
+    )
+
+
+@lm.command()
 def inspect(
     text: Annotated[str, typer.Argument(help="What has been written so far.")],
-    model: ModelFolder,
+    model: ModelFolder = _HOUSE_VOICE,
     top: Annotated[int, typer.Option(min=1, max=100)] = 10,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Show the dictionary's size, what may come next with probabilities, and the backoff path."""
     from models.language.ngram import NGram
 
+    if not _is_ngram(model) and _is_ngram(model / CHARACTERS):
+        model = model / CHARACTERS
     if not _is_ngram(model):
-        raise typer.BadParameter("Only an n-gram model can be inspected.")
+        raise typer.BadParameter(f"{model} is no n-gram model; `inkwell lm teach FILE` or `lm train ngram` makes one.")
     found = NGram.load(model).inspect(text, top=top)
     if as_json:
         from dataclasses import asdict
@@ -156,7 +207,7 @@ def _print_inspection(found: "Inspection") -> None:
 @lm.command()
 def score(
     file: Annotated[Path, typer.Argument(help="A UTF-8 text file.", exists=True, dir_okay=False)],
-    model: ModelFolder,
+    model: ModelFolder = _HOUSE_VOICE,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Print perplexity, bits per character and bits per byte of a text."""
@@ -167,7 +218,7 @@ def score(
     text = _read_text(file)
     if not text:
         raise typer.BadParameter(f"{file} is empty.")
-    (found,) = predict(model.name, _load(model), {file.name: text})
+    (found,) = predict(model.name, _load(_named(model)), {file.name: text})
     if as_json:
         typer.echo(json.dumps(asdict(found), ensure_ascii=False))
         return
@@ -180,7 +231,7 @@ def score(
 @lm.command()
 def sample(
     prompt: Annotated[str, typer.Argument(help="The text to continue.")],
-    model: ModelFolder,
+    model: ModelFolder = _HOUSE_VOICE,
     length: Annotated[int, typer.Option(help="Characters (n-gram) or tokens (GPT).", min=1)] = 300,
     temperature: Annotated[float, typer.Option(min=0.0)] = 0.8,
     top_k: Annotated[int, typer.Option(min=0)] = 0,
@@ -188,6 +239,7 @@ def sample(
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Continue a text."""
+    model = _named(model)
     if _is_ngram(model):
         from models.language.ngram import NGram
 
@@ -195,10 +247,7 @@ def sample(
             prompt, max_symbols=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
         )
     else:
-        _load(model)  # says clearly what is missing
-        from models.language.gpt import GPT
-
-        text = GPT.load(model).sample(
+        text = _load_for_torch(model).sample(
             prompt, max_new_tokens=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
         )
     typer.echo(prompt + text)
@@ -207,7 +256,7 @@ def sample(
 @lm.command()
 def compare(
     files: Annotated[list[Path], typer.Argument(help="UTF-8 text files.", exists=True, dir_okay=False)],
-    models: Annotated[list[Path], typer.Option("--model", "-m", help="Model folders; repeat it.", exists=True)],
+    models: Annotated[list[Path], typer.Option("--model", "-m", help="As in `score`; repeat it.")],
     chart: Annotated[Path | None, typer.Option(help="Also draw bits per byte as a PNG.")] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
@@ -215,7 +264,7 @@ def compare(
     from models.training import evaluate
 
     texts = {path.stem: _read_text(path) for path in files}
-    found = [row for folder in models for row in evaluate.predict(folder.name, _load(folder), texts)]
+    found = [row for folder in models for row in evaluate.predict(folder.name, _load(_named(folder)), texts)]
     typer.echo(evaluate.as_json(found) if as_json else evaluate.as_table(found))
     if chart:
         from models.training.language_charts import draw_comparison
@@ -223,5 +272,10 @@ def compare(
         draw_comparison(found, chart)
 
 
+def main() -> None:
+    """`inkwell lm`."""
+    lm(prog_name="inkwell lm")
+
+
 if __name__ == "__main__":
-    sys.exit(lm())
+    main()

@@ -9,20 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import models
 from models.language.story_model import Emit, StoryModel, StoryModelMissingError
 from models.language.weight_files import WeightsError
 from models.serving.model_loading import load_story_model
 from models.serving.requests import DEFAULT_MODEL, StoryOutput, StoryRequest
 from models.serving.wire import WorkerConfig
 from models.serving.worker_core import cancelled_output
+from models.weights import GPT_FOLDER, GPT_GGUF
 
 log = logging.getLogger(__name__)
 
 Load = Callable[[], StoryModel]
 
-GPT_FOLDER: Final = Path(models.__file__).parent / "weights" / "gpt"
-GPT_FILE: Final = "gpt-q8_0.gguf"
 _GPT_SLOTS: Final = 2
 _LISTEN_S: Final = 0.1  # how often a request that waits for a place looks whether it was cancelled
 
@@ -107,20 +105,20 @@ def host(config: WorkerConfig, factory: str = "") -> NamedModels:
     """The configured model, and beside it those of our own. Blocks until the first can answer; raises what
     `load_story_model` raises."""
     default = load_story_model(config, factory)
-    return NamedModels(default, {"gpt": partial(_gpt, config), "ngram": partial(_ngram, config),
+    return NamedModels(default, {"gpt": _gpt, "ngram": partial(_ngram, config),
                                  "house": partial(_house, config)})  # fmt: skip
 
 
-def _gpt(config: WorkerConfig) -> StoryModel:
+def _gpt() -> StoryModel:
     """Through llama.cpp: five times as fast there as in torch, which need not be installed."""
     from models.language.gguf_header import read_header
     from models.language.rolling_window import RollingLlamaCppModel
 
-    file = GPT_FOLDER / GPT_FILE
-    if not file.is_file():
-        raise StoryModelMissingError(f"{file} isn't there: this copy of Inkwell came without the small GPT")
-    context = read_header(file).context or 256
-    return RollingLlamaCppModel.load(file, threads=1, slots=_GPT_SLOTS, context=context)
+    if not GPT_GGUF.is_file():
+        raise StoryModelMissingError(f"{GPT_GGUF} isn't there: this copy of Inkwell came without the small GPT")
+    context = read_header(GPT_GGUF).context
+    assert context is not None  # we wrote the file
+    return RollingLlamaCppModel.load(GPT_GGUF, threads=1, slots=_GPT_SLOTS, context=context)
 
 
 def _ngram(config: WorkerConfig) -> StoryModel:
