@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks import kenlm
 from models.language.gpt import GPT
 from models.language.mixture import HouseVoice
 from models.language.ngram import NGram
@@ -106,6 +107,7 @@ def main() -> None:
     parser.add_argument("--gpt", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("bench-results"))
     parser.add_argument("--limit", type=int, default=0, help="characters per held-out title; 0 for all")
+    parser.add_argument("--kenlm", type=Path, help="folder with KenLM's lmplz and query")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--languages", nargs="+", choices=list(ORDERS), default=list(ORDERS))
     parser.add_argument("--no-samples", action="store_true")
@@ -139,6 +141,8 @@ def main() -> None:
             predictions += evaluate.predict(
                 f"{smoothing} n-gram, characters", NGramFamily(characters[smoothing]), texts
             )
+        if arguments.kenlm:
+            predictions += kenlm.score(arguments.kenlm, train, texts, order=order)
         predictions += evaluate.predict("GPT", TokenFamily(gpt), texts)
         tokens = NGram(order=4, unit="token", tokens=gpt.model.config.vocab_size)
         for begin in range(0, len(train), 4_000_000):  # in pieces: tokenising holds a whole text in memory

@@ -45,8 +45,8 @@ class Recipe:
     steps: int = 3_000
     deadline: float | None = None  # Unix time at which the rate has reached its floor
     batch: int = 16
-    matrix_rate: float = 5e-3
-    embedding_rate: float = 3e-3
+    matrix_rate: float = 4e-3
+    embedding_rate: float = 8e-3
     floor: float = 0.02  # the last rate as a part of the peak
     warm_up: int = 100
     weight_decay: float = 0.05
