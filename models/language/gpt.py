@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.cache_utils import DynamicCache
+from transformers.utils import logging
 
 from models.language.dictionary import END_OF_TEXT
 
@@ -85,12 +86,14 @@ class GPT:
     def load(cls, folder: Path) -> "GPT":
         """Read what `save` wrote. Raises OSError when a file is missing or broken. Computes in fp32 whatever the file
         holds: on a CPU without native half precision fp16 is slower and less exact."""
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it is over before a bar could be read
         model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
         return cls(model, Tokenizer.from_file(str(folder / TOKENIZER_FILE)))
 
     def save(self, folder: Path, *, dtype: torch.dtype = torch.float16) -> None:
         """Write config.json, model.safetensors in `dtype` and tokenizer.json. The network in memory stays as it is."""
         folder.mkdir(parents=True, exist_ok=True)
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         narrow = LlamaForCausalLM(self.model.config)
         nn.Module.to(narrow, dtype)  # transformers' own `to` hides its types
         narrow.load_state_dict({name: weight.to(dtype) for name, weight in self.model.state_dict().items()})
