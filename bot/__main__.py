@@ -1,6 +1,8 @@
 """The command line, and the composition root: everything is built here, handed in, and closed in reverse order."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -79,6 +81,19 @@ def invite(application_id: Annotated[int, typer.Argument(help="The application's
     from bot.client import invite_url
 
     typer.echo(invite_url(application_id))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def lm(context: typer.Context) -> None:
+    """Train, teach, inspect, score, sample and compare the language models of our own."""
+    # A process of its own, for this one never loads what it needs. Ours is the code, wherever it is called from.
+    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from models.cli import main; main()"
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", program, root, *context.args], check=False)  # noqa: S603 our own code
+    raise typer.Exit(done.returncode)
 
 
 @app.command()

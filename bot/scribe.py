@@ -122,7 +122,7 @@ class Scribe:
             await self._store.fail_job(job.job.id, error=f"{type(error).__name__}: {error}")
             await self._show_without_text(job, live, head, sentence(error, say), say)
             return
-        recipe = Recipe.of(output, job.job.sampling)
+        recipe = Recipe.of(output, job.job.sampling, job.job.model)
         if output.finish_reason == "cancelled":
             turn = await self._store.cancel_job(job.job.id, output.text, recipe)
         else:
@@ -149,6 +149,7 @@ class Scribe:
             sampling=job.job.sampling,
             user=job.job.user_key,
             guild=str(job.job.guild_id or job.job.channel_id),
+            model=job.job.model,
             deadline=deadline,
         )
         await self._engine.submit(request)

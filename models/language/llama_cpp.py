@@ -149,12 +149,22 @@ class LlamaCppModel:
                 raise RuntimeError("the model is closed")
             self._running += 1
         try:
-            prompt = build_prompt(request, self.count_tokens, self._context, self._template)
-            return _Generation(request, emit).run(self._server.handle_completions, prompt, self._version)
+            return self._generate(request, emit)
         finally:
             with self._idle:
                 self._running -= 1
                 self._idle.notify_all()
+
+    def _generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
+        prompt = build_prompt(request, self.count_tokens, self._context, self._template)
+        generation = Generation(request, emit)
+        generation.ask(
+            self._server.handle_completions,
+            prompt,
+            max_new_tokens=request.sampling.max_new_tokens,
+            seed=request.sampling.seed,
+        )
+        return generation.output(self._version)
 
     def close(self) -> None:
         """Free memory and threads, once the running calls have ended. A second call does nothing."""
@@ -165,8 +175,9 @@ class LlamaCppModel:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-class _Generation:
-    """One request while llama.cpp works on it."""
+class Generation:
+    """One request while llama.cpp works on it. Most need one completion; where the window is short, several in turn.
+    `text` is all that the model wrote so far."""
 
     def __init__(self, request: StoryRequest, emit: Emit) -> None:
         self._request, self._emit = request, emit
@@ -174,23 +185,34 @@ class _Generation:
         self._cancelled = False
         self._failure: BaseException | None = None
         self._reason = ""
-        self._timings: dict[str, float] = {}
+        self._timings: list[dict[str, float]] = []  # the newest of each completion
+        self.text = ""
 
-    def run(
-        self, complete: Callable[[dict[str, Any], Callable[[Any], bool]], Any], prompt: str, version: str
-    ) -> StoryOutput:
+    @property
+    def goes_on(self) -> bool:
+        """Whether the last completion ended only because it had all its tokens."""
+        return not self._cancelled and self._finisher.stop_reason is None and self._reason in ("", "length")
+
+    @property
+    def new_tokens(self) -> int:
+        return sum(int(each.get("predicted_n", 0)) for each in self._timings)
+
+    def ask(self, complete: _Complete, prompt: str, *, max_new_tokens: int, seed: int) -> None:
+        """Have `prompt` completed, within this request's sampling. Raises ValueError for a prompt that llama.cpp
+        refuses, RuntimeError for its other failures, and what `emit` raised."""
         sampling = self._request.sampling
+        self._timings.append({})
         complete(
             {
                 "prompt": prompt,
-                "n_predict": sampling.max_new_tokens,
+                "n_predict": max_new_tokens,
                 "temperature": sampling.temperature,
                 "top_p": sampling.top_p,
                 "top_k": sampling.top_k,
                 "min_p": sampling.min_p,
                 "repeat_penalty": sampling.repetition_penalty,
                 "repeat_last_n": PENALTY_WINDOW,
-                "seed": sampling.seed if sampling.seed != RANDOM_SEED else RANDOM_SEED - 1,
+                "seed": seed if seed != RANDOM_SEED else RANDOM_SEED - 1,
                 "stream": True,
                 "cache_prompt": True,
                 "timings_per_token": True,
@@ -200,7 +222,10 @@ class _Generation:
         )
         if self._failure is not None:
             raise self._failure
-        timings = self._timings
+
+    def output(self, version: str) -> StoryOutput:
+        """What came of it. The prompt is counted where it was first read."""
+        first = self._timings[0]
         reason: FinishReason = "cancelled" if self._cancelled else "length" if self._reason == "length" else "end"
         text, finish_reason = self._finisher.finish(reason)
         return StoryOutput(
@@ -208,12 +233,12 @@ class _Generation:
             text=text,
             finish_reason=finish_reason,
             model_version=version,
-            seed=sampling.seed,
-            prompt_tokens=int(timings.get("cache_n", 0) + timings.get("prompt_n", 0)),
-            cached_tokens=int(timings.get("cache_n", 0)),
-            new_tokens=int(timings.get("predicted_n", 0)),
-            prefill_s=timings.get("prompt_ms", 0.0) / 1_000,
-            decode_s=timings.get("predicted_ms", 0.0) / 1_000,
+            seed=self._request.sampling.seed,
+            prompt_tokens=int(first.get("cache_n", 0) + first.get("prompt_n", 0)),
+            cached_tokens=int(first.get("cache_n", 0)),
+            new_tokens=self.new_tokens,
+            prefill_s=sum(each.get("prompt_ms", 0.0) for each in self._timings) / 1_000,
+            decode_s=sum(each.get("predicted_ms", 0.0) for each in self._timings) / 1_000,
         )
 
     def _read(self, chunk: Any) -> bool:
@@ -229,9 +254,10 @@ class _Generation:
             error = chunk["error"]
             kind = ValueError if error.get("code") == 400 else RuntimeError
             raise kind(f"llama.cpp: {error.get('message', error)}")
-        self._timings = chunk.get("timings") or self._timings
+        self._timings[-1] = chunk.get("timings") or self._timings[-1]
         for choice in chunk.get("choices", ()):
             self._reason = choice.get("finish_reason") or self._reason
+            self.text += choice.get("text", "")
             text = self._finisher.feed(choice.get("text", ""))
             if not self._emit(text):
                 self._cancelled = True

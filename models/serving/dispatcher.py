@@ -18,6 +18,7 @@ from models.serving.engine import (
     EngineClosedError,
     EngineError,
     EngineUnavailableError,
+    ModelMissingError,
     RequestRefusedError,
     WorkerDiedError,
 )
@@ -208,8 +209,8 @@ class Dispatcher:
                 self._meter.add_tokens(output.new_tokens - job.deltas)
                 self._meter.add_service(self._clock() - job.started)
                 self._settle(job, output)
-            case Refused(reason=reason):
-                self._settle(job, RequestRefusedError(reason))
+            case Refused(reason=reason, missing=missing):
+                self._settle(job, ModelMissingError(reason) if missing else RequestRefusedError(reason))
             case Failed(reason=reason):
                 self._try_again(job, reason)
         if not isinstance(message, Delta | RunStarted):

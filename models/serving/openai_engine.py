@@ -15,12 +15,12 @@ import openai
 from openai.types import Model
 
 from models.serving.dispatcher import Dispatcher
-from models.serving.engine import EngineError, EngineUnavailableError
+from models.serving.engine import EngineError, EngineUnavailableError, ModelMissingError
 from models.serving.fair_queue import QueueLimits
 from models.serving.remote_prompt import Dialect, Dialogue
 from models.serving.remote_stream import RemoteStream, TryAgainError, as_engine_error
 from models.serving.replica import Listener
-from models.serving.requests import StoryOutput, StoryRequest, WorkerHealth
+from models.serving.requests import DEFAULT_MODEL, StoryOutput, StoryRequest, WorkerHealth
 from models.serving.wire import Delta, Finished, JobMessage, RunStarted
 
 log = logging.getLogger(__name__)
@@ -137,6 +137,8 @@ class RemoteReplica:
     async def _answer(self, request: StoryRequest) -> StoryOutput:
         """Try until text comes. Raises EngineError."""
         assert self._client is not None
+        if request.model != DEFAULT_MODEL:
+            raise ModelMissingError(f"{self.model_version} is the only model here, not {request.model!r}")
         started = False
 
         def on_start() -> None:

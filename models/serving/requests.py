@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 MAX_STORY_CHARS = 200_000  # a request over this is refused before it is queued
 MAX_NEW_TOKENS = 2_048
 MAX_STOPS = 8
+DEFAULT_MODEL = "default"  # the one that is configured; a worker may host others under other names
 
 
 class Sampling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,8 +36,9 @@ class StoryRequest(Struct, frozen=True, kw_only=True, tag="story"):
 
     `story` is the whole text so far, oldest first; the model's side cuts it to the context window with its own
     tokenizer. `direction` is a standing instruction (memory, mood, author's note) that is never part of the story.
-    `user` and `guild` are opaque keys by which the queue is fair. `deadline` is Unix time in seconds, after which
-    nobody waits for the answer any more.
+    `user` and `guild` are opaque keys by which the queue is fair; `guild` also names the voice in which a model that
+    was taught by its community writes. `model` names one of the models that the worker hosts. `deadline` is Unix
+    time in seconds, after which nobody waits for the answer any more.
     """
 
     request_id: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -45,7 +47,7 @@ class StoryRequest(Struct, frozen=True, kw_only=True, tag="story"):
     sampling: Sampling = Sampling()
     user: str = ""
     guild: str = ""
-    model: str = "default"
+    model: Annotated[str, Meta(min_length=1, max_length=64)] = DEFAULT_MODEL
     deadline: float | None = None
 
 

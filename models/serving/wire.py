@@ -95,10 +95,11 @@ class Finished(Struct, frozen=True, kw_only=True, tag="output"):
 
 
 class Refused(Struct, frozen=True, kw_only=True, tag="refused"):
-    """No retry can save this request."""
+    """No retry can save this request. `missing`: the model that it names isn't here; another could answer it."""
 
     request_id: str
     reason: str
+    missing: bool = False
 
 
 class Failed(Struct, frozen=True, kw_only=True, tag="failed"):

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import psutil
 
 from models.language.weight_files import WeightsError
-from models.serving.model_loading import load_story_model
+from models.serving.named_models import host
 from models.serving.wire import (
     Cancel,
     Configure,
@@ -129,7 +129,7 @@ class Worker:
 
     def _load(self, configure: Configure) -> None:
         try:
-            core = WorkerCore(load_story_model(configure.config, configure.factory), self._channel.send)
+            core = WorkerCore(host(configure.config, configure.factory), self._channel.send)
         except BaseException as error:
             # Of weights that can't be used and a library that isn't there the sentence says it all.
             if not isinstance(error, WeightsError) and not isinstance(error.__cause__, ImportError):
