@@ -3,6 +3,6 @@
 import subprocess
 import sys
 
-for name in ("overhead", "store"):
+for name in ("story", "ack", "overhead", "store"):
     print(f"\n== {name}", flush=True)
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

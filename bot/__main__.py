@@ -34,18 +34,33 @@ def run(
     data_dir: DataDir = None,
 ) -> None:
     """Start Inkwell: in Discord with DISCORD_TOKEN, else in its own page on this machine."""
-    from bot.running import start  # imports discord.py; `--help` need not wait for it
+    settings = _settings(data_dir, **({"discord_token": None} if sandbox else {}))
+    from bot.running import start  # imports discord.py; neither `--help` nor a wrong setting need wait for it
 
-    overrides = {"discord_token": None} if sandbox else {}
-    raise typer.Exit(start(_settings(data_dir, **overrides)))
+    raise typer.Exit(start(settings))
 
 
 @app.command()
 def doctor(data_dir: DataDir = None) -> None:
     """Check everything that Inkwell needs; each line says ok or what to do. Exit status 1 when something is wrong."""
-    from bot.doctor import examine
+    from bot.doctor import examine, refuse
 
-    raise typer.Exit(examine(_settings(data_dir)))
+    try:
+        settings = _load(data_dir)
+    except SettingsError as error:
+        raise typer.Exit(refuse(error)) from None
+    raise typer.Exit(examine(settings))
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show what the running Inkwell does: queue, workers, speed, memory. Exit status 1 when none runs."""
+    from bot.status_table import report
+
+    raise typer.Exit(report(_settings(data_dir).data_dir, as_json=as_json))
 
 
 @app.command()
@@ -90,15 +105,19 @@ def version() -> None:
 
 
 def _settings(data_dir: Path | None, **overrides: object) -> Settings:
-    if data_dir is not None:
-        overrides["data_dir"] = data_dir
     try:
-        settings = settings_module.load(**overrides)
+        return _load(data_dir, **overrides)
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    secrets = [value.get_secret_value() for value in (settings.discord_token, settings.db_key) if value is not None]
-    logs.configure(settings.log_level, secrets)
+
+
+def _load(data_dir: Path | None, **overrides: object) -> Settings:
+    """The settings, and from then on a log without their secrets. Raises SettingsError."""
+    if data_dir is not None:
+        overrides["data_dir"] = data_dir
+    settings = settings_module.load(**overrides)
+    logs.configure(settings.log_level, settings.secrets)
     return settings
 
 

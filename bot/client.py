@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import discord
@@ -18,7 +19,7 @@ from bot.recovery import finish_open_jobs
 from bot.scribe import Scribe
 from bot.sentences import sentence
 from bot.settings import Settings
-from bot.store import Store
+from bot.store import OpenJob, Store
 from models.serving.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 Intents = discord.Intents
 Press = Callable[[discord.Interaction[Any], Act, str], Coroutine[Any, Any, None]]
 
+_LAST_WORDS_S = 5.0  # for answers under way when the bot closes
 NEEDED_PERMISSIONS = discord.Permissions(
     view_channel=True, send_messages=True, send_messages_in_threads=True, embed_links=True, attach_files=True,
     read_message_history=True,
@@ -52,6 +54,9 @@ class StoryBot(commands.AutoShardedBot):
             tree_cls=_Tree,
             chunk_guilds_at_startup=False,
             max_messages=None,
+            # discord.py calls itself ready when no server was announced for so long (2 s). We wait for none of them:
+            # whoever comes later is told of as they come.
+            guild_ready_timeout=0.3,
         )
         self.settings, self.store, self.engine = settings, store, engine
         self.scribe = Scribe(store, engine)
@@ -59,20 +64,26 @@ class StoryBot(commands.AutoShardedBot):
             user_per_minute=settings.user_stories_per_minute, guild_per_minute=settings.guild_stories_per_minute
         )
         self.story_press: Press | None = None  # the story cog's answer to its buttons
+        self.began = time.monotonic()
+        self._left_open: Sequence[OpenJob] = ()
         self._recovery: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[Any]] = set()
 
     async def setup_hook(self) -> None:
+        from bot.cogs.admin import AdminCog
         from bot.cogs.story import StoryCog
 
+        self._left_open = await self.store.open_jobs()  # before anybody can ask for more
         self.add_dynamic_items(StoryButton)
         await self.tree.set_translator(_Translator())
         await self.add_cog(StoryCog(self))
+        await self.add_cog(AdminCog(self))
         await self._sync_when_changed()
 
     async def on_ready(self) -> None:
         log.info("connected as %s to %d servers", self.user, len(self.guilds))
         if self._recovery is None:  # on_ready comes again after every lost session
-            self._recovery = asyncio.create_task(finish_open_jobs(self), name="recovery")
+            self._recovery = asyncio.create_task(finish_open_jobs(self, self._left_open), name="recovery")
 
     async def wait_until_ready_or_dead(self, running: asyncio.Task[None]) -> None:
         """Return when the bot answers, or when `running` (its `start`) has ended before that."""
@@ -87,10 +98,27 @@ class StoryBot(commands.AutoShardedBot):
         if self._recovery is not None:
             self._recovery.cancel()
             await asyncio.gather(self._recovery, return_exceptions=True)
+        if self._answering:  # between an acknowledgement and its story: they end with a sentence now
+            await asyncio.wait(self._answering, timeout=_LAST_WORDS_S)
         await super().close()
+
+    def channel_of(self, channel_id: int | None, guild_id: int | None) -> discord.PartialMessageable | None:
+        """Where the bot can write without an interaction's token; None in a server that does not have it (a person
+        who installed it brings it there)."""
+        if channel_id is None or (guild_id is not None and self.get_guild(guild_id) is None):
+            return None
+        return self.get_partial_messageable(channel_id, guild_id=guild_id)
+
+    def answering(self) -> None:
+        """The current task answers somebody: `close` waits for it."""
+        task = asyncio.current_task()
+        if task is not None and not task.done():
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
 
     async def press(self, interaction: discord.Interaction[Any], act: Act, turn_id: str) -> None:
         """Hand a button press to the cog that owns it."""
+        self.answering()
         assert self.story_press is not None
         await self.story_press(interaction, act, turn_id)
 
@@ -102,7 +130,7 @@ class StoryBot(commands.AutoShardedBot):
                 await interaction.followup.send(words, ephemeral=True, allowed_mentions=discord.AllowedMentions.none())
             else:
                 await interaction.response.send_message(words, ephemeral=True)
-        except discord.HTTPException as failure:
+        except Exception as failure:
             log.warning("could not tell somebody that %s: %s", type(error).__name__, failure)
 
     async def _sync_when_changed(self) -> None:
@@ -120,6 +148,10 @@ class StoryBot(commands.AutoShardedBot):
 
 
 class _Tree(app_commands.CommandTree[StoryBot]):
+    async def interaction_check(self, interaction: discord.Interaction[StoryBot], /) -> bool:
+        self.client.answering()
+        return True
+
     async def on_error(self, interaction: discord.Interaction[StoryBot], error: app_commands.AppCommandError) -> None:
         await self.client.answer_error(interaction, error)
 

@@ -1,6 +1,9 @@
-"""`inkwell doctor`: looks at everything that Inkwell needs; each line says ok or what to do. Changes nothing."""
+"""`inkwell doctor`: looks at everything that Inkwell needs; each line says ok or what to do. Mends nothing. It opens
+model and database as a start would: a database of an older version is copied and brought up to date.
+"""
 
 import asyncio
+import importlib.util
 import os
 import platform
 import shutil
@@ -10,16 +13,20 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 import discord
 
 from bot.client import NEEDED_PERMISSIONS, invite_url
+from bot.engines import engine_of, why_unavailable
 from bot.models_on_disk import describe
-from bot.settings import Settings
+from bot.settings import Settings, SettingsError, worker_environment
 from bot.store import Store
 from bot.store.errors import StoreError, StoreInUseError
+from models.serving.engine import EngineUnavailableError
 
+_PROBE_S = 60.0  # importing a library from a slow disk; an nvidia-smi that hangs
 LEAST_FREE_BYTES = 1_000_000_000  # model, database and a version of a retrained model
 _MARKS = {"ok": "ok  ", "note": "note", "fix": "FIX "}
 
@@ -44,6 +51,13 @@ def examine(settings: Settings) -> int:
     return asyncio.run(_print_all(settings))
 
 
+def refuse(error: SettingsError) -> int:
+    """Print what is wrong with the settings, without which nothing else can be looked at; return the exit status."""
+    for words in error.sentences:
+        sys.stdout.write(f"{Finding(verdict='fix', about='settings', words=words)}\n")
+    return 1
+
+
 async def _print_all(settings: Settings) -> int:
     status = 0
     async for finding in findings(settings):
@@ -55,7 +69,7 @@ async def _print_all(settings: Settings) -> int:
 
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
     """All checks in order; one that breaks is itself a finding."""
-    for check in (_python, _disk, _model, _gpu, _database, _port, _discord):
+    for check in (_settings, _python, _engine, _disk, _model, _gpu, _database, _port, _discord):
         try:
             for finding in await check(settings):
                 yield finding
@@ -76,36 +90,100 @@ def _fix(about: str, words: str) -> list[Finding]:
     return [Finding(verdict="fix", about=about, words=words)]
 
 
+async def _settings(settings: Settings) -> list[Finding]:
+    return _ok("settings", "every one is known and well formed")
+
+
 async def _python(settings: Settings) -> list[Finding]:
     return _ok("python", f"{platform.python_version()}, {os.cpu_count()} cores")
+
+
+async def _engine(settings: Settings) -> list[Finding]:
+    if settings.story_engine == "transformers":
+        missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+        if not missing:
+            return _ok("engine", "transformers and torch are installed")
+        return _fix(
+            "engine", f"{' and '.join(missing)} missing; pip install 'inkwell[torch]', or set STORY_ENGINE=auto"
+        )
+    # In a process of its own: the Discord side never loads it, and a broken native library may end whoever loads it.
+    answer = await _run(sys.executable, "-c", "import xllamacpp")
+    if answer.returncode == 0:
+        return _ok("engine", "llama.cpp loads")
+    reason = (answer.stderr.strip().splitlines() or [f"it ended with status {answer.returncode}"])[-1]
+    return _fix("engine", f"llama.cpp can't be loaded ({reason}); on Debian and Ubuntu: apt install libgomp1")
+
+
+async def _run(*command: str) -> "subprocess.CompletedProcess[str]":
+    return await asyncio.to_thread(
+        subprocess.run,
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_PROBE_S,
+        check=False,
+        env=worker_environment(),
+    )
 
 
 async def _disk(settings: Settings) -> list[Finding]:
     folder = settings.data_dir.absolute()
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if not os.access(folder, os.W_OK):
+    if not folder.is_dir():
+        return _fix("disk", f"{folder} is a file; set DATA_DIR to a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
         return _fix("disk", f"{folder} can't be written; change its owner or set DATA_DIR to another folder")
+    free = shutil.disk_usage(folder).free
     if free < LEAST_FREE_BYTES:
-        return _fix("disk", f"only {free / 1e9:.1f} GB free at {folder}; free {LEAST_FREE_BYTES / 1e9:.0f} GB")
+        return _fix("disk", f"only {free / 1e6:.0f} MB free at {folder}; free {LEAST_FREE_BYTES / 1e9:.0f} GB")
     return _ok("disk", f"{free / 1e9:.0f} GB free at {folder}")
 
 
 async def _model(settings: Settings) -> list[Finding]:
+    if settings.remote:
+        return await _server(settings)
     good, words = await asyncio.to_thread(describe, settings.story_model, settings.data_dir)
     return _ok("model", words) if good else _fix("model", words)
 
 
+async def _server(settings: Settings) -> list[Finding]:
+    """Ask for its models, with the key, as a start would."""
+    engine = await engine_of(settings)
+    try:
+        await engine.start()
+    except EngineUnavailableError as error:
+        return _fix("server", why_unavailable(settings, error))
+    finally:
+        await engine.close(0.0)
+    findings = _ok("server", f"{settings.story_base_url} answers")
+    address = urlsplit(settings.story_base_url)
+    if address.scheme == "http" and address.hostname not in ("127.0.0.1", "::1", "localhost"):
+        findings += _note("server", "stories and the key travel unencrypted there; use https outside your own network")
+    return findings
+
+
 async def _gpu(settings: Settings) -> list[Finding]:
     program = shutil.which("nvidia-smi")
+    if settings.remote:
+        return []
     if program is None:
         return _note("gpu", "none; the CPU engine (llama.cpp) is used")
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    answer = await asyncio.to_thread(subprocess.run, query, capture_output=True, text=True, timeout=20, check=False)
-    if answer.returncode != 0:
-        return _fix("gpu", "nvidia-smi fails; repair the driver, or set STORY_ENGINE=llama_cpp to use the CPU")
-    return [finding for line in answer.stdout.splitlines() for finding in _ok("gpu", line.strip())]
+    broken = _fix("gpu", "nvidia-smi fails; repair the driver, or set STORY_ENGINE=llama_cpp to use the CPU")
+    try:
+        answer = await _run(program, "--query-gpu=name,memory.total", "--format=csv,noheader")
+    except (OSError, subprocess.TimeoutExpired):
+        return broken
+    cards = [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+    if answer.returncode != 0 or not cards:
+        return broken
+    result = [finding for card in cards for finding in _ok("gpu", card)]
+    if settings.story_engine == "auto" and importlib.util.find_spec("torch") is None:
+        result += _note(
+            "gpu", "torch is not installed, so the CPU is used; pip install 'inkwell[torch]' to use the GPU"
+        )
+    return result
 
 
 async def _database(settings: Settings) -> list[Finding]:
@@ -139,7 +217,7 @@ async def _port(settings: Settings) -> list[Finding]:
 async def _discord(settings: Settings) -> list[Finding]:
     if settings.discord_token is None:
         return _note("token", "none; Inkwell plays in its own page. For Discord, put DISCORD_TOKEN into .env")
-    async with discord.Client(intents=discord.Intents.none()) as client:
+    async with discord.Client(intents=discord.Intents(guilds=True)) as client:
         try:
             await client.login(settings.discord_token.get_secret_value())
             application = await client.application_info()

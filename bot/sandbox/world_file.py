@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import tempfile
@@ -93,4 +94,10 @@ class WorldFile:
         except OSError as reason:
             if temporary is not None:
                 temporary.unlink(missing_ok=True)
-            raise SandboxError(f"The sandbox's world can't be written: {reason}.") from reason
+            raise SandboxError(_refusal(self.path, reason)) from reason
+
+
+def _refusal(path: Path, reason: OSError) -> str:
+    if reason.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk that holds {path} is full: free some space."
+    return f"The sandbox's world {path} can't be written ({reason.strerror}): make its folder writable."

@@ -221,4 +221,6 @@ def os_fault(path: Path, error: OSError) -> StoreError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         place = error.filename or path
         return StoreReadOnlyError(f"{place} can't be written: make it and its directory readable and writable.")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return StoreDiskError(f"{error.filename or path} is a file where a folder should be: name another DATA_DIR.")
     return StoreDiskError(f"{error.filename or path} can't be used: {error.strerror or error}.")

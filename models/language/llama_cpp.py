@@ -15,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
-import psutil
-
 from models.language.continuation import Finisher, FinishReason, build_prompt, recognise
 from models.language.gguf_header import GgufHeader, read_header
 from models.language.story_model import Emit
-from models.language.weight_files import NotAModelError, WeightsCorruptError, inspect, sha256_of
+from models.language.weight_files import NotAModelError, WeightsCorruptError, check_language_model, inspect, sha256_of
+from models.serving.machine import physical_cores
 from models.serving.requests import StoryOutput, StoryRequest
 
 _Complete = Callable[[dict[str, Any], Callable[[Any], bool]], object]  # xllamacpp's Server.handle_completions
@@ -30,6 +29,7 @@ log = logging.getLogger(__name__)
 DEFAULT_SLOTS: Final = 4
 DEFAULT_CONTEXT: Final = 2_048  # tokens a slot; the KV cache of SmolLM2-135M takes 22.5 KiB a token
 BATCH: Final = 128  # tokens of a prompt between two looks at whether the request was cancelled
+PROMPT_CACHE_MIB: Final = 64  # 5,400 tokens of SmolLM2-135M: a dozen stories between two turns of their writers
 PENALTY_WINDOW: Final = 256  # tokens that the repetition penalty looks back over
 _SOCKET: Final = "llama.sock"
 RANDOM_SEED: Final = 2**32 - 1  # llama.cpp draws a seed of its own for this one
@@ -52,19 +52,20 @@ class LlamaCppModel:
         threads: int | None = None,
         slots: int = DEFAULT_SLOTS,
         context: int = DEFAULT_CONTEXT,
+        prompt_cache_mib: int = PROMPT_CACHE_MIB,
         version: str | None = None,
     ) -> Self:
         """Load the GGUF file at `path`. `threads` is the number of physical cores when None; `version` is made from
-        the file's name and sha256 when None.
+        the file's name and sha256 when None. `prompt_cache_mib` of memory keep stories that lost their slot to others,
+        so that continuing them needs no prefill of what was read before.
 
         Raises WeightsError for a file that is missing, cut off or no language model, and RuntimeError where llama.cpp
         itself can't be loaded.
         """
         if inspect(path).format != "gguf":
             raise NotAModelError(f"{path} is no GGUF file: llama.cpp loads no other.")
+        check_language_model(path)
         header = read_header(path)
-        if header.metadata.get("general.type", "model") != "model" or "tokenizer.ggml.model" not in header.metadata:
-            raise NotAModelError(f"{path} holds no language model (an adapter, or a part of one?).")
         context = min(context, header.context or context)
         # OpenMP's threads would spin while they wait for each other: with anything else running on the machine that is
         # 5 to 10 times slower. libgomp reads this once, when it is loaded.
@@ -85,7 +86,7 @@ class LlamaCppModel:
         if _head_width(header) % 32 == 0:  # the block of Q8_0
             params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
             params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED
-        params.cache_ram_mib = 0  # no second cache beside the slots' own
+        params.cache_ram_mib = prompt_cache_mib
         params.warmup = params.fit_params = params.ui = params.endpoint_slots = False
         params.verbosity = 4 if log.isEnabledFor(logging.DEBUG) else 1
         directory = Path(tempfile.mkdtemp(prefix="inkwell-"))  # mode 0700: no other user reaches the socket in it
@@ -273,12 +274,6 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
-
-
-def physical_cores() -> int:
-    """Cores that this process may use, without counting hyper-threads twice: they share the arithmetic units."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
 def _name_of(path: Path) -> str:

@@ -329,8 +329,12 @@ def full_disk_as_a_sentence(directory: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(_disk_full(directory, 0)) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
             raise WeightsMissingError(
                 f"{_existing(directory)} can't be written ({error.strerror}): check its permissions or set DATA_DIR."
+            ) from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+            raise WeightsMissingError(
+                f"{_existing(directory)} is a file where a folder should be: set DATA_DIR to a folder."
             ) from error
         raise

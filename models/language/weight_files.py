@@ -69,6 +69,15 @@ def _inspect_gguf(path: Path) -> Contents:
     return Contents(format="gguf", context=header.context, licence=header.licence)
 
 
+def check_language_model(path: Path) -> None:
+    """Raises NotAModelError for a whole GGUF file that holds something else, and what `inspect` raises."""
+    if inspect(path).format != "gguf":
+        return
+    metadata = read_header(path).metadata
+    if metadata.get("general.type", "model") != "model" or "tokenizer.ggml.model" not in metadata:
+        raise NotAModelError(f"{path} holds no language model (an adapter, or a part of one?): name another file.")
+
+
 def _inspect_directory(directory: Path) -> Contents:
     config = _json_object(directory / "config.json")
     if config is None or "model_type" not in config:

@@ -54,6 +54,7 @@ __all__ = [
     "WeightsCorruptError",
     "WeightsError",
     "WeightsMissingError",
+    "is_local",
     "resolve",
     "verify",
 ]
@@ -132,6 +133,11 @@ def resolve(
     if model is None:
         raise WeightsMissingError(f"{home} was removed while it was being fetched: try again.")
     return model
+
+
+def is_local(spec: str) -> bool:
+    """Whether `spec` names a file or a directory of this machine, which nobody can fetch. Raises NotAModelError."""
+    return isinstance(_parse(spec), Path)
 
 
 def verify(model: LocalModel, progress: Progress = lambda _what, _done, _total: None) -> str:

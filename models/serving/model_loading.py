@@ -68,4 +68,6 @@ def _transformers_model(config: WorkerConfig, weights: "LocalModel") -> StoryMod
         limits=BatchLimits(slots=config.slots, context=config.context_tokens),
         device=config.device,
         threads=config.threads or None,
+        gpu_memory=config.gpu_memory,
+        memory_bytes=config.max_memory_bytes,
     )

@@ -105,8 +105,18 @@ class WorkerHealth(Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+class Distribution(Struct, frozen=True, kw_only=True):
+    """Durations since the start: `counts[n]` of them were at most `bounds[n]` seconds and more than the bound before;
+    the last count, which has no bound, is of all longer ones."""
+
+    bounds: tuple[float, ...] = ()
+    counts: tuple[int, ...] = (0,)
+    sum_s: float = 0.0
+
+
 class Health(Struct, frozen=True, kw_only=True):
-    """The engine as an operator sees it. Rates are over the last minute; latencies over the last 200 requests."""
+    """The engine as an operator sees it. Rates are over the last minute; percentiles over the last 200 requests;
+    `served`, `failed`, `generated_tokens` and `first_token` count since the start."""
 
     ready: bool
     workers: tuple[WorkerHealth, ...] = ()
@@ -118,3 +128,5 @@ class Health(Struct, frozen=True, kw_only=True):
     first_token_p95_s: float | None = None
     served: int = 0
     failed: int = 0
+    generated_tokens: int = 0
+    first_token: Distribution = Distribution()
