@@ -2,7 +2,7 @@
 its words. Knows none of our models.
 
 Build them from the sources of the `kenlm` package (LGPL; needs cmake, a C++ compiler and Boost):
-`cmake -S kenlm -B build -DKENLM_MAX_ORDER=8 && make -C build lmplz query`; they are then in build/bin.
+`cmake -S kenlm -B build -DKENLM_MAX_ORDER=10 && make -C build lmplz query`; they are then in build/bin.
 """
 
 import math

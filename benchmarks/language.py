@@ -26,7 +26,7 @@ from models.training import evaluate
 from models.training.evaluate import Prediction, TrainingText
 from models.training.families import NGramFamily, TokenFamily
 
-ORDERS = {"en": 7, "zh": 5}  # of the character n-grams: the best on the development titles
+ORDERS = {"en": 10, "zh": 5}  # of the character n-grams
 PPMD_PRIMING = 20_000_000  # bytes; PPMd's memory below holds about that much
 PROMPTS = {
     "en": [

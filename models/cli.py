@@ -105,7 +105,7 @@ def prepare_corpus(
 def train_ngram(
     files: Annotated[list[Path], typer.Argument(help="UTF-8 text files.", exists=True)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the model.")],
-    order: Annotated[int, typer.Option(min=1, max=8)] = 6,
+    order: Annotated[int, typer.Option(min=1, max=10)] = 6,
     unit: Annotated[Literal["character", "word"], typer.Option()] = "character",
     smoothing: Annotated[Literal["kneser-ney", "witten-bell"], typer.Option()] = "kneser-ney",
 ) -> None:

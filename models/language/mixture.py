@@ -86,9 +86,13 @@ class HouseVoice:
         return Predictions(probabilities=np.stack(rows), buckets=self._bucket(known, len(ids)))
 
     def fit(self, texts: Sequence[str], *, rounds: int = 30, prior: float = 20.0) -> float:
-        """Set the weights to what predicts `texts` best, by EM; a bucket with few tokens is drawn to the weights of
-        all, as if it had seen `prior` more of them. Returns bits per token on `texts` afterwards."""
+        """Set the weights to what predicts `texts` best. Returns bits per token on `texts` afterwards."""
         found = [self.predictions(self.gpt.encode(text)) for text in texts]
+        return self.fit_predictions(found, rounds=rounds, prior=prior)
+
+    def fit_predictions(self, found: Sequence[Predictions], *, rounds: int = 30, prior: float = 20.0) -> float:
+        """Set the weights to what makes these predictions best, by EM; a bucket with few tokens is drawn to the weights
+        of all, as if it had seen `prior` more of them. Returns bits per token afterwards."""
         probabilities = np.concatenate([each.probabilities for each in found], axis=1)
         buckets = np.concatenate([each.buckets for each in found])
         for _ in range(rounds):

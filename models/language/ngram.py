@@ -29,7 +29,7 @@ from models.language.counts import BOUNDARY, MAX_SYMBOLS, Counts, Keys, context_
 
 Smoothing = Literal["kneser-ney", "witten-bell"]
 Unit = Literal["character", "word", "token"]
-MAX_ORDER = 8
+MAX_ORDER = 10
 UNKNOWN = 0  # symbol; the dictionary's entry i is symbol i + 1
 _CODE_POINTS = 0x110000 - 2_048  # Unicode without surrogates
 _WORD = re.compile(r"[^\W_\u3400-\u9fff]+|\s+|[\u3400-\u9fff]|[^\w\s]|_")
@@ -88,7 +88,7 @@ class NGramScore:
 class NGram:
     """A model that can be asked, added to and saved at any time.
 
-    `order` 1..8 counts the predicted symbol: order 6 looks at five. With unit "token" the symbols are the numbers of a
+    `order` 1..10 counts the predicted symbol: order 6 looks at five. With unit "token" the symbols are the numbers of a
     tokenizer with `tokens` entries, given to `add_symbols` and `log_probabilities` directly.
     """
 
