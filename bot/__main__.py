@@ -1,6 +1,8 @@
 """The command line, and the composition root: everything is built here, handed in, and closed in reverse order."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +53,17 @@ def doctor(data_dir: DataDir = None) -> None:
 
 
 @app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show what the running Inkwell does: queue, workers, speed, memory. Exit status 1 when none runs."""
+    from bot.status_table import report
+
+    raise typer.Exit(report(_settings(data_dir).data_dir, as_json=as_json))
+
+
+@app.command()
 def pull(
     spec: Annotated[str | None, typer.Argument(help="What to fetch; STORY_MODEL when left out.")] = None,
     data_dir: DataDir = None,
@@ -68,6 +81,19 @@ def invite(application_id: Annotated[int, typer.Argument(help="The application's
     from bot.client import invite_url
 
     typer.echo(invite_url(application_id))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def lm(context: typer.Context) -> None:
+    """Train, teach, inspect, score, sample and compare the language models of our own."""
+    # A process of its own, for this one never loads what it needs. Ours is the code, wherever it is called from.
+    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from models.cli import main; main()"
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", program, root, *context.args], check=False)  # noqa: S603 our own code
+    raise typer.Exit(done.returncode)
 
 
 @app.command()
@@ -91,8 +117,7 @@ def _load(data_dir: Path | None, **overrides: object) -> Settings:
     if data_dir is not None:
         overrides["data_dir"] = data_dir
     settings = settings_module.load(**overrides)
-    secrets = [value.get_secret_value() for value in (settings.discord_token, settings.db_key) if value is not None]
-    logs.configure(settings.log_level, secrets)
+    logs.configure(settings.log_level, settings.secrets)
     return settings
 
 

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import discord
@@ -18,7 +19,7 @@ from bot.recovery import finish_open_jobs
 from bot.scribe import Scribe
 from bot.sentences import sentence
 from bot.settings import Settings
-from bot.store import Store
+from bot.store import OpenJob, Store
 from models.serving.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -63,21 +64,26 @@ class StoryBot(commands.AutoShardedBot):
             user_per_minute=settings.user_stories_per_minute, guild_per_minute=settings.guild_stories_per_minute
         )
         self.story_press: Press | None = None  # the story cog's answer to its buttons
+        self.began = time.monotonic()
+        self._left_open: Sequence[OpenJob] = ()
         self._recovery: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[Any]] = set()
 
     async def setup_hook(self) -> None:
+        from bot.cogs.admin import AdminCog
         from bot.cogs.story import StoryCog
 
+        self._left_open = await self.store.open_jobs()  # before anybody can ask for more
         self.add_dynamic_items(StoryButton)
         await self.tree.set_translator(_Translator())
         await self.add_cog(StoryCog(self))
+        await self.add_cog(AdminCog(self))
         await self._sync_when_changed()
 
     async def on_ready(self) -> None:
         log.info("connected as %s to %d servers", self.user, len(self.guilds))
         if self._recovery is None:  # on_ready comes again after every lost session
-            self._recovery = asyncio.create_task(finish_open_jobs(self), name="recovery")
+            self._recovery = asyncio.create_task(finish_open_jobs(self, self._left_open), name="recovery")
 
     async def wait_until_ready_or_dead(self, running: asyncio.Task[None]) -> None:
         """Return when the bot answers, or when `running` (its `start`) has ended before that."""
@@ -95,6 +101,13 @@ class StoryBot(commands.AutoShardedBot):
         if self._answering:  # between an acknowledgement and its story: they end with a sentence now
             await asyncio.wait(self._answering, timeout=_LAST_WORDS_S)
         await super().close()
+
+    def channel_of(self, channel_id: int | None, guild_id: int | None) -> discord.PartialMessageable | None:
+        """Where the bot can write without an interaction's token; None in a server that does not have it (a person
+        who installed it brings it there)."""
+        if channel_id is None or (guild_id is not None and self.get_guild(guild_id) is None):
+            return None
+        return self.get_partial_messageable(channel_id, guild_id=guild_id)
 
     def answering(self) -> None:
         """The current task answers somebody: `close` waits for it."""

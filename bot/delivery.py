@@ -9,6 +9,8 @@ import discord
 
 log = logging.getLogger(__name__)
 
+BY_TOKEN_S = 14 * 60.0  # an interaction's token lives 15 minutes, and showing the answer takes a moment
+IN_CHANNEL_S = 60 * 60.0  # nobody waits for a story longer than that
 _TOKEN_DEAD = frozenset({50027, 10015, 10062})  # Discord: invalid webhook token, unknown webhook, unknown interaction
 _NO_MENTIONS = discord.AllowedMentions.none()  # a story may say @everyone; nobody is pinged by it
 
@@ -17,11 +19,16 @@ class Delivery:
     """Sends and edits the messages of one answer.
 
     The interaction's token lives 15 minutes and works everywhere; the channel works for ever, but only where the bot
-    is a member. The first refusal of the token switches to the channel for good.
+    is a member; `channel` is None elsewhere. The first refusal of the token switches to the channel for good.
     """
 
     def __init__(self, *, webhook: discord.Webhook | None, channel: discord.abc.Messageable | None) -> None:
         self._webhook, self._channel = webhook, channel
+
+    @property
+    def patience_s(self) -> float:
+        """How long an answer may take from now on and still be shown."""
+        return BY_TOKEN_S if self._channel is None else IN_CHANNEL_S
 
     async def send(self, content: str, view: discord.ui.View | None) -> "Delivered":
         """A new message. Raises discord.HTTPException when no way is left."""

@@ -13,15 +13,18 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 import discord
 
 from bot.client import NEEDED_PERMISSIONS, invite_url
+from bot.engines import engine_of, why_unavailable
 from bot.models_on_disk import describe
 from bot.settings import Settings, SettingsError, worker_environment
 from bot.store import Store
 from bot.store.errors import StoreError, StoreInUseError
+from models.serving.engine import EngineUnavailableError
 
 _PROBE_S = 60.0  # importing a library from a slow disk; an nvidia-smi that hangs
 LEAST_FREE_BYTES = 1_000_000_000  # model, database and a version of a retrained model
@@ -139,12 +142,32 @@ async def _disk(settings: Settings) -> list[Finding]:
 
 
 async def _model(settings: Settings) -> list[Finding]:
+    if settings.remote:
+        return await _server(settings)
     good, words = await asyncio.to_thread(describe, settings.story_model, settings.data_dir, settings.story_adapter)
     return _ok("model", words) if good else _fix("model", words)
 
 
+async def _server(settings: Settings) -> list[Finding]:
+    """Ask for its models, with the key, as a start would."""
+    engine = await engine_of(settings)
+    try:
+        await engine.start()
+    except EngineUnavailableError as error:
+        return _fix("server", why_unavailable(settings, error))
+    finally:
+        await engine.close(0.0)
+    findings = _ok("server", f"{settings.story_base_url} answers")
+    address = urlsplit(settings.story_base_url)
+    if address.scheme == "http" and address.hostname not in ("127.0.0.1", "::1", "localhost"):
+        findings += _note("server", "stories and the key travel unencrypted there; use https outside your own network")
+    return findings
+
+
 async def _gpu(settings: Settings) -> list[Finding]:
     program = shutil.which("nvidia-smi")
+    if settings.remote:
+        return []
     if program is None:
         return _note("gpu", "none; the CPU engine (llama.cpp) is used")
     broken = _fix("gpu", "nvidia-smi fails; repair the driver, or set STORY_ENGINE=llama_cpp to use the CPU")

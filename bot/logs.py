@@ -57,7 +57,7 @@ def configure(level: str, secrets: Iterable[str]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [stream]
     root.setLevel(level.upper())
-    for chatty in ("discord", "aiosqlite", "asyncio", "alembic", "httpx", "aiohttp.access"):
+    for chatty in ("discord", "aiosqlite", "asyncio", "alembic", "httpx", "httpx2", "openai", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("discord.client").addFilter(_AboutVoice())
     logging.captureWarnings(True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import discord
@@ -20,9 +21,9 @@ log = logging.getLogger(__name__)
 _BACK = mark("*I was interrupted; I go on…*")
 
 
-async def finish_open_jobs(bot: "StoryBot") -> None:
-    """Write every open job, all at once; the engine's queue keeps the order."""
-    jobs = await bot.store.open_jobs()
+async def finish_open_jobs(bot: "StoryBot", jobs: Sequence[OpenJob]) -> None:
+    """Write `jobs`, all at once; the engine's queue keeps the order. They must have been open before this start took
+    work: one that it began itself is being written already."""
     if not jobs:
         return
     log.info("going on with %d stories that were open at the last stop", len(jobs))
@@ -37,7 +38,7 @@ async def _finish(bot: "StoryBot", job: OpenJob) -> None:
         webhook=discord.Webhook.partial(job.job.application_id, job.job.interaction_token, client=bot)
         if job.job.interaction_token
         else None,
-        channel=bot.get_partial_messageable(job.job.channel_id, guild_id=job.job.guild_id),
+        channel=bot.channel_of(job.job.channel_id, job.job.guild_id),
     )
     try:
         if job.job.message_id is None:
@@ -51,7 +52,7 @@ async def _finish(bot: "StoryBot", job: OpenJob) -> None:
             interval_s=bot.settings.edit_interval_s,
             view=stop_button(job.turn.id, say),
         )
-        await bot.scribe.write(job, live)
+        await bot.scribe.write(job, live, delivery.patience_s)
     except (discord.HTTPException, MissingChannelError) as error:
         # The prompt and any finished text stay in the tree; there is just no place left to show them.
         log.warning("job %s has no place to be shown any more: %s", job.job.id, error)

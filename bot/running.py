@@ -12,17 +12,19 @@ from dataclasses import dataclass, field
 
 import aiohttp
 import discord
+import msgspec
 
 from bot.client import StoryBot, invite_url
+from bot.control import listening
+from bot.engines import engine_of, why_unavailable
 from bot.models_on_disk import fetch
 from bot.sandbox import Sandbox, SandboxError, point_discord_at
-from bot.settings import Settings, worker_environment
+from bot.settings import Settings
+from bot.status import look
 from bot.store import Store
 from bot.store.errors import StoreFaultError
 from models.serving.engine import Engine, EngineUnavailableError
-from models.serving.fair_queue import QueueLimits
-from models.serving.local_engine import LocalEngine
-from models.serving.wire import WorkerConfig
+from models.serving.metrics import LOOPBACK, MetricsServer
 
 log = logging.getLogger("inkwell")
 
@@ -43,12 +45,15 @@ class StartError(Exception):
 
 def start(settings: Settings) -> int:
     """Fetch the model if it is missing, then run until SIGTERM or Ctrl-C; the exit status."""
-    if status := fetch(settings.story_model, settings.data_dir):
+    if not settings.remote and (status := fetch(settings.story_model, settings.data_dir)):
         return status
     try:
         asyncio.run(serve(settings))
-    except (StartError, StoreFaultError, SandboxError, EngineUnavailableError) as error:
+    except (StartError, StoreFaultError, SandboxError) as error:
         sys.stderr.write(f"{error}\n")
+        return FAILED
+    except EngineUnavailableError as error:
+        sys.stderr.write(f"{why_unavailable(settings, error)}\n")
         return FAILED
     except Exception:
         log.critical("Inkwell met an error that it does not know", exc_info=True)
@@ -64,16 +69,19 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    engine = local_engine(settings)
+    engine = await engine_of(settings)
     async with contextlib.AsyncExitStack() as open_things:
         store = await open_things.enter_async_context(Store.open(settings.database, key=settings.db_key))
         place = await open_things.enter_async_context(_place(settings))
         open_things.push_async_callback(engine.close, 0.0)
+        bot = await open_things.enter_async_context(StoryBot(settings=settings, store=store, engine=engine))
+        await open_things.enter_async_context(_control(settings, bot))
         stopping = asyncio.create_task(stop.wait(), name="stop")
         open_things.callback(stopping.cancel)
         if not await _started(engine, stopping):
             return
-        bot = await open_things.enter_async_context(StoryBot(settings=settings, store=store, engine=engine))
+        if settings.metrics_port:
+            await open_things.enter_async_context(_metrics(engine, settings.metrics_port))
         running = asyncio.create_task(bot.start(place.token), name="discord")
         ready = asyncio.create_task(bot.wait_until_ready_or_dead(running), name="ready")
         try:
@@ -101,22 +109,6 @@ async def _started(engine: Engine, stopping: asyncio.Task[bool]) -> bool:
     return False
 
 
-def local_engine(settings: Settings) -> LocalEngine:
-    """One worker process for each of WORKERS."""
-    config = WorkerConfig(
-        engine=settings.story_engine,
-        model=settings.story_model,
-        adapter=settings.story_adapter,
-        data_dir=str(settings.data_dir.absolute()),
-        threads=settings.story_threads,
-        slots=settings.story_slots,
-        context_tokens=settings.story_context,
-        log_level="DEBUG" if settings.log_level == "debug" else "INFO",
-    )
-    limits = QueueLimits(total=settings.queue_max, per_user=settings.queue_per_user, per_guild=settings.queue_per_guild)
-    return LocalEngine([config] * settings.workers, limits=limits, environment=worker_environment())
-
-
 @contextlib.asynccontextmanager
 async def _place(settings: Settings) -> AsyncIterator[Place]:
     if settings.discord_token is not None:
@@ -125,6 +117,37 @@ async def _place(settings: Settings) -> AsyncIterator[Place]:
     async with Sandbox(settings.data_dir, port=settings.sandbox_port) as sandbox:
         with point_discord_at(sandbox.base_url):
             yield Place(token=sandbox.bot_token, page_url=sandbox.page_url)
+
+
+@contextlib.asynccontextmanager
+async def _control(settings: Settings, bot: StoryBot) -> AsyncIterator[None]:
+    """`inkwell status` asks here. Where no socket can be made (some network file systems) the rest works without."""
+
+    async def status() -> bytes:
+        return msgspec.json.encode(await look(bot))
+
+    async with contextlib.AsyncExitStack() as listening_there:
+        try:
+            await listening_there.enter_async_context(listening(settings.data_dir, {"status": status}))
+        except OSError as error:
+            log.warning("`inkwell status` will not work, no socket can be made in %s: %s", settings.data_dir, error)
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _metrics(engine: Engine, port: int) -> AsyncIterator[None]:
+    server = MetricsServer(engine, port)
+    try:
+        await server.__aenter__()
+    except OSError as error:
+        raise StartError(
+            f"The metrics port {port} can't be opened ({error.strerror}): set another METRICS_PORT."
+        ) from None
+    try:
+        log.info("metrics at http://%s:%d/metrics", LOOPBACK, port)
+        yield
+    finally:
+        await server.__aexit__(None, None, None)
 
 
 async def _end(running: asyncio.Task[None]) -> None:

@@ -27,7 +27,6 @@ from models.serving.requests import Queued, Started, StoryOutput, StoryRequest, 
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3  # a job that three starts could not finish is reported instead of tried again
-JOB_DEADLINE_S = 14 * 60.0  # the interaction token lives 15 minutes; after that nobody waits any more
 
 _WAITING = mark("*Number {position} in the queue{wait}*")
 _WAIT = mark(", about {seconds} s")
@@ -78,15 +77,16 @@ class Scribe:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
 
-    async def write(self, job: OpenJob, live: LiveMessage) -> None:
-        """Stream the answer of `job` into `live`. Every failure ends as a sentence in `live`, and in the store."""
+    async def write(self, job: OpenJob, live: LiveMessage, patience_s: float) -> None:
+        """Stream the answer of `job` into `live`. Every failure ends as a sentence in `live`, and in the store. After
+        `patience_s` nothing can be shown there any more: then the writing stops."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         say = speaker(job.job.locale)
         head = quote(job.prompt_turn.text) if job.prompt_turn.kind == "prompt" else ""
         try:
-            await self._write(job, live, head, say)
+            await self._write(job, live, self._clock() + patience_s, head, say)
         except MessageGoneError:
             log.info("job %s: its message was deleted", job.job.id)
             await self._end_unseen(job)
@@ -100,7 +100,7 @@ class Scribe:
             self._tasks.discard(task)
             await live.abandon()
 
-    async def _write(self, job: OpenJob, live: LiveMessage, head: str, say: Say) -> None:
+    async def _write(self, job: OpenJob, live: LiveMessage, deadline: float, head: str, say: Say) -> None:
         if job.job.state == "written":  # killed after the text was kept and before it was shown
             await self._show(job, job.turn, live, head, say)
             return
@@ -110,7 +110,7 @@ class Scribe:
             await self._show_without_text(job, live, head, words, say)
             return
         try:
-            output = await self._generate(job, live, head, say)
+            output = await self._generate(job, live, deadline, head, say)
         except EngineClosedError as error:
             log.info("job %s waits for the next start", job.job.id)
             writing = self._writing.get(job.turn.id)
@@ -122,7 +122,7 @@ class Scribe:
             await self._store.fail_job(job.job.id, error=f"{type(error).__name__}: {error}")
             await self._show_without_text(job, live, head, sentence(error, say), say)
             return
-        recipe = Recipe.of(output, job.job.sampling)
+        recipe = Recipe.of(output, job.job.sampling, job.job.model)
         if output.finish_reason == "cancelled":
             turn = await self._store.cancel_job(job.job.id, output.text, recipe)
         else:
@@ -141,7 +141,7 @@ class Scribe:
         with contextlib.suppress(JobStateError):  # it has ended already
             await self._store.fail_job(job.job.id, error="its message was deleted")
 
-    async def _generate(self, job: OpenJob, live: LiveMessage, head: str, say: Say) -> StoryOutput:
+    async def _generate(self, job: OpenJob, live: LiveMessage, deadline: float, head: str, say: Say) -> StoryOutput:
         path = await self._store.story_path(job.prompt_turn.id)
         request = StoryRequest(
             request_id=job.job.id,
@@ -149,7 +149,8 @@ class Scribe:
             sampling=job.job.sampling,
             user=job.job.user_key,
             guild=str(job.job.guild_id or job.job.channel_id),
-            deadline=self._clock() + JOB_DEADLINE_S,
+            model=job.job.model,
+            deadline=deadline,
         )
         await self._engine.submit(request)
         writing = self._writing[job.turn.id] = _Writing(request.request_id)

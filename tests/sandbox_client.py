@@ -84,10 +84,19 @@ class Person:
     @classmethod
     @asynccontextmanager
     async def join(cls, sandbox: Sandbox, part: str = "writer", *, channel: str = "stories") -> AsyncIterator[Self]:
+        async with cls.at(sandbox.page_url, part, channel=channel) as person:
+            yield person
+
+    @classmethod
+    @asynccontextmanager
+    async def at(cls, page_url: str, part: str = "writer", *, channel: str = "stories") -> AsyncIterator[Self]:
+        """By the address alone, where the sandbox runs in another process."""
         async with aiohttp.ClientSession() as http:
-            person = cls(sandbox.page_url, sandbox.world.data.parts[part], http)
+            async with http.get(f"{page_url}ui/state") as answer:
+                users = (await _checked(answer))["users"]
+            person = cls(page_url, next(user["id"] for user in users if user.get("part") == part), http)
             await person.go(channel)
-            async with http.ws_connect(f"{sandbox.page_url}ui/socket?as={person.id}") as socket:
+            async with http.ws_connect(f"{page_url}ui/socket?as={person.id}") as socket:
                 reader = asyncio.create_task(person._read(socket))
                 try:
                     yield person

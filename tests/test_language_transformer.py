@@ -283,13 +283,61 @@ def test_an_equal_beginning_is_read_once(model: TransformersModel) -> None:
     assert again.text == first.text
 
 
-def test_out_of_memory_ends_one_request_and_the_others_tell_the_same_story(
+def test_a_step_too_large_for_the_memory_is_taken_in_parts_and_costs_nobody_a_word(
+    loaded: Callable[..., TransformersModel],
+) -> None:
+    roomy = loaded(BatchLimits(slots=4, context=512, batch_tokens=128))
+    asked = [request(story, f"r{place}", seed=place) for place, story in enumerate([*OPENINGS[:3], LONG])]
+    alone = [tell(roomy, each).text for each in asked]
+    tight = loaded(BatchLimits(slots=4, context=512, batch_tokens=128))
+    steps: list[int] = []
+
+    def fails(tokens: int) -> bool:
+        steps.append(tokens)
+        return tokens > 20
+
+    fail_in_forward(tight, fails, torch.OutOfMemoryError("CUDA out of memory (injected)"))
+    assert [output.text for output in tell_at_once(tight, asked)] == alone
+    assert max(steps) > 20
+    assert tight.held_pages() == {}
+    failures = sum(tokens > 20 for tokens in steps)
+    assert failures <= 12, "larger steps are tried again, but ever more seldom"
+    steps.clear()
+    tell(tight, request(LONG, "again", seed=9, max_new_tokens=2))
+    assert sum(tokens > 20 for tokens in steps) <= 3, "what was learned is remembered"
+
+
+def test_steps_grow_again_when_memory_comes_back(loaded: Callable[..., TransformersModel]) -> None:
+    model = loaded(BatchLimits(slots=2, context=512, batch_tokens=128))
+    short_of = [True]
+    steps: list[int] = []
+
+    def fails(tokens: int) -> bool:
+        steps.append(tokens)
+        return short_of[0] and tokens > 20
+
+    fail_in_forward(model, fails, MemoryError())
+    tell(model, request(LONG, "r", max_new_tokens=2))
+    short_of[0] = False
+    tell(model, request(OPENINGS[0], "r", max_new_tokens=400))
+    steps.clear()
+    tell(model, request("Once more: " + LONG, "r", max_new_tokens=2))
+    assert max(steps) > 60
+
+
+def test_a_request_that_does_not_fit_at_all_ends_and_the_others_tell_the_same_story(
     loaded: Callable[..., TransformersModel],
 ) -> None:
     model = loaded(BatchLimits(slots=4, context=512, batch_tokens=128))
     small = [request(story, f"small{place}", seed=place) for place, story in enumerate(OPENINGS[:3])]
     alone = [tell(model, each).text for each in small]
-    fail_in_forward(model, lambda tokens: tokens > 100, torch.OutOfMemoryError("CUDA out of memory (injected)"))
+    far = 150  # tokens: the small ones stay below, the large one's prompt goes beyond
+
+    def hook(_module: torch.nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if int(kwargs["position_ids"].max()) > far:
+            raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+
+    model._batching._manager.model.register_forward_pre_hook(hook, with_kwargs=True)
     begun = threading.Barrier(4)
 
     def emit_with_the_others() -> Callable[[str], bool]:
@@ -309,7 +357,7 @@ def test_out_of_memory_ends_one_request_and_the_others_tell_the_same_story(
         begun.wait(30)  # all three are in the middle of their stories
         with pytest.raises(OutOfMemoryError, match=r"not enough memory to continue a prompt of \d+ tokens"):
             tell(model, request(LONG, "large"))
-        assert [each.result(30).text for each in running] == alone
+        assert [each.result(60).text for each in running] == alone
     assert isinstance(OutOfMemoryError(""), ValueError)  # a worker answers it, and doesn't count it as a crash
     assert tell(model, small[0]).text == alone[0]
     assert model.held_pages() == {}

@@ -53,3 +53,16 @@ def test_a_percentile_is_the_smallest_value_that_covers_its_share(values, percen
     assert found in values
     assert sum(value <= found for value in values) * 100 >= percent * len(values)
     assert sum(value < found for value in values) * 100 < percent * len(values)
+
+
+def test_the_total_never_falls_and_every_latency_has_its_place():
+    meter = Meter()
+    for count in (3, -2, 4):
+        meter.add_tokens(count)
+    assert meter.generated_tokens == 7
+    for seconds in (0.01, 0.05, 0.3, 2_000.0):
+        meter.add_first_token(seconds)
+    told = meter.first_token()
+    assert len(told.counts) == len(told.bounds) + 1
+    assert [told.counts[0], told.counts[told.bounds.index(0.5)], told.counts[-1], sum(told.counts)] == [2, 1, 1, 4]
+    assert told.sum_s == pytest.approx(2_000.36)

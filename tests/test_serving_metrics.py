@@ -1,13 +1,16 @@
 """The metrics port: scraped over HTTP, without names, gone when closed."""
 
 import asyncio
+import re
+import time
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from models.serving.in_process import InProcessEngine
-from models.serving.metrics import MetricsServer
+from models.serving.metrics import MetricsServer, metrics_of
+from models.serving.requests import Health, WorkerHealth
 from tests.bigram_model import BigramModel
 from tests.serving_reader import Leaks, ask, served
 
@@ -27,17 +30,37 @@ async def test_a_scrape_shows_the_engines_health_and_nobodys_name():
         text = await scrape(server.port)
     await engine.close()
     values = {
-        (sample.name, sample.labels.get("quantile", "")): sample.value
+        (sample.name, *(value for name, value in sample.labels.items() if name != "worker")): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-    assert values["inkwell_up", ""] == values["inkwell_ready", ""] == 1
-    assert values["inkwell_requests_served_total", ""] == 1
-    assert values["inkwell_worker_slots", ""] == 2
-    assert values["inkwell_first_token_seconds", "0.5"] > 0
+    assert values["inkwell_up",] == values["inkwell_ready",] == 1
+    assert values["inkwell_requests_total", "served"] == 1
+    assert values["inkwell_requests_total", "failed"] == 0
+    assert values["inkwell_generated_tokens_total",] == 20
+    assert values["inkwell_worker_slots",] == 2
+    assert values["inkwell_worker_model_info", BigramModel().version] == 1
+    assert values["inkwell_first_token_seconds_count",] == values["inkwell_first_token_seconds_bucket", "+Inf"] == 1
+    assert 0 < values["inkwell_first_token_seconds_sum",] < 60
+    assert values["process_resident_memory_bytes",] > 2**20
+    assert values["process_start_time_seconds",] < time.time()
     assert "user-7" not in text
     assert "guild-9" not in text
     await leaks.none_remain()
+
+
+def test_every_name_follows_the_conventions_of_prometheus():
+    health = Health(ready=True, workers=(WorkerHealth(state="ready", model_version="m@1"),))
+    for metric in metrics_of(health):
+        assert re.fullmatch(r"inkwell_[a-z]+(_[a-z]+)*", metric.name), metric.name
+        assert not metric.name.endswith(("_total", "_count", "_sum", "_bucket", "_info")), "the client adds these"
+        assert metric.documentation.endswith(".")
+        for sample in metric.samples:
+            assert sample.name.endswith("_total") == (metric.type == "counter")
+        if re.search(r"second|uptime|latency", metric.name):
+            assert metric.name.endswith("_seconds"), "base units, at the end"
+        if "memory" in metric.name:
+            assert metric.name.endswith("_bytes")
 
 
 async def test_an_engine_that_does_not_answer_is_shown_as_down(monkeypatch):

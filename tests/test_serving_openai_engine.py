@@ -6,6 +6,7 @@ import gc
 import pytest
 
 from models.serving.engine import EngineUnavailableError, RequestRefusedError, WorkerDiedError
+from models.serving.fair_queue import QueueLimits
 from models.serving.openai_engine import OpenAIEngine, RemoteServer
 from models.serving.remote_prompt import Dialogue, call_for, estimated_tokens
 from models.serving.requests import Started, StoryOutput, TextDelta
@@ -18,8 +19,9 @@ HASTY = PATIENT | {"first_token_s": 0.4, "next_token_s": 0.4}
 
 def engine_for(server, style="chat", dialect="openai", **options):
     dialogue = Dialogue(model=MODEL, style=style, dialect=dialect)
+    limits = options.pop("limits", None)
     options = {"base_url": server.url, "api_key": KEY, "dialogue": dialogue} | PATIENT | options
-    return OpenAIEngine(RemoteServer(**options))
+    return OpenAIEngine(RemoteServer(**options), limits=limits)
 
 
 class Remote:
@@ -166,6 +168,28 @@ async def test_no_more_than_the_slots_run_at_once_and_all_are_served():
         events = await asyncio.gather(*(read(engine, str(number)) for number in range(8)))
     assert {stream[-1].finish_reason for stream in events} == {"length"}
     assert all(any(isinstance(event, TextDelta) for event in stream) for stream in events)
+
+
+async def test_two_hundred_requests_with_half_cancelled_leak_nothing():
+    limits = QueueLimits(total=512, per_guild=512, per_user=512)
+    async with Remote(slots=16, limits=limits) as (engine, _):
+
+        async def one(number):
+            name = str(number)
+            await engine.submit(ask(name, user=str(number % 7), guild=str(number % 3)))
+            stream = engine.stream(name)
+            if number % 2:
+                if number % 4 == 1:
+                    await first_text(stream)
+                await engine.cancel(name)
+            return [event async for event in stream][-1].finish_reason
+
+        reasons = await asyncio.gather(*(one(number) for number in range(200)))
+        assert set(reasons[::2]) == {"length"}
+        health = await engine.health()
+        assert (health.queued, health.running, health.failed) == (0, 0, 0)
+        replica = engine._replicas[0]
+        assert not (engine._jobs or replica._tasks or replica._streams)
 
 
 async def test_a_server_that_is_not_there_is_reported_at_the_start():

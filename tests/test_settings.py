@@ -50,6 +50,11 @@ def test_an_unknown_setting_stops_the_start_and_suggests_the_right_one() -> None
         ("EDIT_INTERVAL_S=0", "EDIT_INTERVAL_S"),
         ("SANDBOX_PORT=70000", "SANDBOX_PORT"),
         ("DISCORD_TOKEN=hunter2", "DISCORD_TOKEN"),
+        ("STORY_WORKERS=-1", "STORY_WORKERS"),
+        ("STORY_GPU_MEMORY=2", "STORY_GPU_MEMORY"),
+        ("METRICS_PORT=65536", "METRICS_PORT"),
+        ("STORY_BASE_URL=localhost:8000", "STORY_BASE_URL"),
+        ("STORY_BASE_URL=http://ann:hunter2@host/v1", "STORY_BASE_URL"),
     ],
 )
 def test_a_malformed_value_stops_the_start_with_one_sentence_naming_it(line: str, name: str) -> None:
@@ -60,6 +65,25 @@ def test_a_malformed_value_stops_the_start_with_one_sentence_naming_it(line: str
     assert sentence.startswith(f"{name} can't be used: ")
     assert "\n" not in sentence
     assert "hunter2" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("lines", "missing"),
+    [
+        ("STORY_MODEL=gpt", "STORY_BASE_URL"),
+        ("STORY_BASE_URL=http://127.0.0.1:8000/v1", "STORY_MODEL"),
+    ],
+)
+def test_a_server_that_is_named_in_part_stops_the_start_with_what_is_missing(lines: str, missing: str) -> None:
+    Path(".env").write_text(f"STORY_ENGINE=openai\n{lines}\n")
+    with pytest.raises(settings.SettingsError, match=rf"^{missing} is missing: STORY_ENGINE=openai needs .*\.$"):
+        settings.load()
+
+
+def test_a_servers_address_gets_its_version_where_it_has_no_path() -> None:
+    for given in ("http://127.0.0.1:8000", "http://127.0.0.1:8000/", "http://127.0.0.1:8000/v1"):
+        assert settings.load(story_base_url=given).story_base_url == "http://127.0.0.1:8000/v1"
+    assert settings.load(story_base_url="https://host/api/v2").story_base_url == "https://host/api/v2"
 
 
 def test_a_file_in_another_encoding_is_a_sentence() -> None:
@@ -75,12 +99,14 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_secrets_never_show_in_repr_or_dump() -> None:
-    loaded = settings.load(discord_token=GOOD_TOKEN, db_key="swordfish")
+    loaded = settings.load(discord_token=GOOD_TOKEN, db_key="swordfish", story_api_key="sk-mackerel")
     assert loaded.discord_token is not None
     assert loaded.discord_token.get_secret_value() == GOOD_TOKEN
     shown = f"{loaded!r} {loaded} {loaded.model_dump()} {loaded.model_dump_json()}"
     assert GOOD_TOKEN not in shown
     assert "swordfish" not in shown
+    assert "mackerel" not in shown
+    assert set(loaded.secrets) == {GOOD_TOKEN, "swordfish", "sk-mackerel"}
 
 
 def test_a_client_secret_in_place_of_a_token_is_recognised() -> None:
@@ -92,10 +118,11 @@ def test_a_client_secret_in_place_of_a_token_is_recognised() -> None:
 def test_a_worker_process_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISCORD_TOKEN", GOOD_TOKEN)
     monkeypatch.setenv("DB_KEY", "swordfish" * 4)
+    monkeypatch.setenv("STORY_API_KEY", "sk-mackerel")
     monkeypatch.setenv("HTTP_PROXY_TEST", "kept")
     inherited = settings.worker_environment()
     assert inherited["HTTP_PROXY_TEST"] == "kept"
-    assert not {"DISCORD_TOKEN", "DB_KEY"} & set(inherited)
+    assert not {"DISCORD_TOKEN", "DB_KEY", "STORY_API_KEY"} & set(inherited)
 
 
 def test_a_pasted_token_is_freed_of_what_came_along() -> None:
@@ -107,7 +134,7 @@ def test_a_pasted_token_is_freed_of_what_came_along() -> None:
 
 @pytest.mark.parametrize("line", [GOOD_TOKEN, f"DISCORD_TOKEN {GOOD_TOKEN}", f"DISCORD_TOKEN: {GOOD_TOKEN}"])
 def test_a_line_that_sets_nothing_stops_the_start_and_is_numbered_not_shown(line: str) -> None:
-    Path(".env").write_text(f"# mine\n\nWORKERS=1\n{line}\n")
+    Path(".env").write_text(f"# mine\n\nQUEUE_MAX=1\n{line}\n")
     with pytest.raises(settings.SettingsError, match=r"^Line 4 of \.env is no setting; write NAME=value") as caught:
         settings.load()
     assert GOOD_TOKEN not in str(caught.value)

@@ -17,7 +17,9 @@ from bot.settings import Settings
 from bot.store import Store
 from bot.stories import EmptyPromptError, clean
 from models.serving.engine import EngineClosedError
-from models.serving.in_process import InProcessEngine
+from models.serving.in_process import InProcessEngine, MakeModel
+from models.serving.named_models import NamedModels
+from models.serving.requests import Sampling
 from tests.bigram_model import BigramModel, FaultyModel
 
 OPENING = "The keeper climbed the stairs"
@@ -50,7 +52,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(tmp_path: Path, model: type[BigramModel] = BigramModel, **chosen: Any) -> AsyncIterator[Scene]:
+async def scene(tmp_path: Path, model: MakeModel = BigramModel, **chosen: Any) -> AsyncIterator[Scene]:
     settings = Settings(_env_file=None, data_dir=tmp_path, edit_interval_s=0.2, shutdown_grace_s=1.0, **chosen)
     engine = InProcessEngine(model)
     async with Store.open(settings.database) as store:
@@ -354,3 +356,49 @@ async def test_commands_are_synced_again_only_when_they_changed(tmp_path: Path) 
     async with scene(tmp_path, discord_token=None) as at:
         key = f"commands:{at.bot.application_id}"
         assert len(await at.store.get_value(key) or "") == 64
+
+
+async def test_a_story_begun_before_the_bot_was_ready_is_not_taken_for_one_that_was_left_open(tmp_path: Path) -> None:
+    """Commands arrive as soon as the gateway is open, some time before discord.py calls itself ready."""
+    async with scene(tmp_path) as at:
+        asked = {"guild_id": None, "channel_id": at.channel.id, "user_id": at.writer.id, "application_id": 1}
+        await at.store.begin_story(prompt=OPENING, sampling=Sampling(), interaction_token=None, locale="en-US", **asked)
+        at.bot._recovery = None
+        await at.bot.on_ready()
+        recovery = at.bot._recovery
+        assert recovery is not None
+        await recovery
+        (job,) = await at.store.open_jobs()
+        assert (job.job.state, job.job.attempts) == ("queued", 0)
+
+
+async def test_a_chosen_model_writes_stays_chosen_and_stands_in_the_recipe(tmp_path: Path) -> None:
+    def models() -> NamedModels:
+        return NamedModels(BigramModel(), {"gpt": lambda: BigramModel("the small model says so. ")})
+
+    async with scene(tmp_path, models) as at:
+        await at.tell(seed=7, model="gpt")
+        story = await at.store.latest_story(at.channel.id)
+        assert story is not None
+        first = await at.store.turn(story.head_turn_id)
+        await at.writer.click(at.last, label="Continue")
+        story = await at.store.latest_story(at.channel.id)
+        assert story is not None
+        second = await at.store.turn(story.head_turn_id)
+        assert second.parent_id == first.id
+        for turn in (first, second):
+            assert turn.recipe is not None
+            assert turn.recipe.model == "gpt"
+            assert turn.recipe.model_version == BigramModel("the small model says so. ").version
+
+
+async def test_a_model_that_is_not_here_is_explained_and_retry_takes_the_main_one(tmp_path: Path) -> None:
+    async with scene(tmp_path, lambda: NamedModels(BigramModel(), {})) as at:
+        await at.tell(model="house")
+        assert "That model isn't ready here" in at.last.content
+        await at.writer.click(at.last, label="Retry")
+        story = await at.store.latest_story(at.channel.id)
+        assert story is not None
+        turn = await at.store.turn(story.head_turn_id)
+        assert turn.recipe is not None
+        assert turn.recipe.model == "default"

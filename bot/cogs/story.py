@@ -22,12 +22,19 @@ from bot.store.errors import NotYoursError
 from bot.stories import MAX_PROMPT_CHARS, clean, ending
 from bot.streaming import LiveMessage, Surface
 from models.serving.engine import EngineClosedError
-from models.serving.requests import Sampling
+from models.serving.requests import DEFAULT_MODEL, Sampling
 
 log = logging.getLogger(__name__)
 
 MAX_SEED = 2**32 - 1
 LENGTHS = {"short": 70, "medium": 150, "long": 400}  # new tokens: about three sentences, a paragraph, a page
+
+MODELS = {
+    DEFAULT_MODEL: mark("the main model: the most coherent"),
+    "gpt": mark("the small GPT: raised on old tales, very fast"),
+    "ngram": mark("the voice of this server: learned here, letter by letter"),
+    "house": mark("the house voice: the small GPT, drawn to what this server taught it"),
+}
 
 _UNDONE = mark("↩️ *Undone. The story now ends:* {ending}")
 _NOTHING_RUNS = mark("Nothing is being written here any more.")
@@ -45,13 +52,15 @@ class StoryCog(commands.Cog, name="Story"):
         prompt=locale_str(mark("How the story begins: a sentence or a page, in any language")),
         length=locale_str(mark("How much I write at once (medium)")),
         seed=locale_str(mark("The same seed and prompt give the same text")),
+        model=locale_str(mark("Who writes it (the main model)")),
     )
     @app_commands.choices(
         length=[
             app_commands.Choice(name=locale_str(mark("short: a few sentences")), value="short"),
             app_commands.Choice(name=locale_str(mark("medium: a paragraph")), value="medium"),
             app_commands.Choice(name=locale_str(mark("long: a page")), value="long"),
-        ]
+        ],
+        model=[app_commands.Choice(name=locale_str(words), value=name) for name, words in MODELS.items()],
     )
     @app_commands.allowed_installs(guilds=True, users=True)
     @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
@@ -61,11 +70,12 @@ class StoryCog(commands.Cog, name="Story"):
         prompt: app_commands.Range[str, 1, MAX_PROMPT_CHARS],
         length: str = "medium",
         seed: app_commands.Range[int, 0, MAX_SEED] | None = None,
+        model: str = DEFAULT_MODEL,
     ) -> None:
         words = clean(prompt)
         self._admit(interaction)
         sampling = Sampling(max_new_tokens=LENGTHS[length], seed=_new_seed() if seed is None else seed)
-        persisted = self.bot.store.begin_story(prompt=words, sampling=sampling, **_asked(interaction))
+        persisted = self.bot.store.begin_story(prompt=words, sampling=sampling, model=model, **_asked(interaction))
         acknowledged = interaction.response.defer(thinking=True)  # Discord waits only 3 s
         job, callback = await self._acknowledge_and_persist(interaction, acknowledged, persisted)
         delivery = self._delivery(interaction)
@@ -86,8 +96,8 @@ class StoryCog(commands.Cog, name="Story"):
     async def _continue(self, interaction: discord.Interaction[Any], turn_id: str) -> None:
         """The answer is a new message; the buttons move on with the story."""
         self._admit(interaction)
-        sampling = _again(await self.bot.store.turn(turn_id))
-        persisted = self.bot.store.continue_story(turn_id, sampling=sampling, **_asked(interaction))
+        turn = await self.bot.store.turn(turn_id)
+        persisted = self.bot.store.continue_story(turn_id, **_again(turn), **_asked(interaction))
         acknowledged = interaction.response.edit_message(view=None)
         job, _ = await self._acknowledge_and_persist(interaction, acknowledged, persisted)
         delivery = self._delivery(interaction)
@@ -98,7 +108,7 @@ class StoryCog(commands.Cog, name="Story"):
         self._admit(interaction)
         turn = await self.bot.store.turn(turn_id)
         await self._must_own(interaction, turn)
-        persisted = self.bot.store.retry(turn_id, sampling=_again(turn), **_asked(interaction))
+        persisted = self.bot.store.retry(turn_id, **_again(turn), **_asked(interaction))
         assert interaction.message is not None
         in_place = len(turn.message_ids) <= 1
         # An answer of several messages stays as it is; the new one stands below.
@@ -156,10 +166,8 @@ class StoryCog(commands.Cog, name="Story"):
         return persisting.result(), callback
 
     def _delivery(self, interaction: discord.Interaction[Any]) -> Delivery:
-        channel = interaction.channel_id and self.bot.get_partial_messageable(
-            interaction.channel_id, guild_id=interaction.guild_id
-        )
-        return Delivery(webhook=interaction.followup, channel=channel or None)
+        channel = self.bot.channel_of(interaction.channel_id, interaction.guild_id)
+        return Delivery(webhook=interaction.followup, channel=channel)
 
     async def _write(
         self, interaction: discord.Interaction[Any], job: OpenJob, delivery: Delivery, first: Surface
@@ -173,7 +181,7 @@ class StoryCog(commands.Cog, name="Story"):
             interval_s=self.bot.settings.edit_interval_s,
             view=stop_button(job.turn.id, say),
         )
-        await self.bot.scribe.write(job, live)
+        await self.bot.scribe.write(job, live, delivery.patience_s)
 
 
 async def _first_message(callback: Any, delivery: Delivery) -> Surface:
@@ -204,10 +212,11 @@ def _moderates(interaction: discord.Interaction[Any]) -> bool:
     return interaction.guild_id is not None and interaction.permissions.manage_messages
 
 
-def _again(turn: Turn) -> Sampling:
-    """The sampling of a turn with a new seed."""
+def _again(turn: Turn) -> dict[str, Any]:
+    """The model and sampling of a turn, with a new seed."""
     before = turn.recipe.sampling if turn.recipe is not None else Sampling(max_new_tokens=LENGTHS["medium"])
-    return msgspec.structs.replace(before, seed=_new_seed())
+    model = turn.recipe.model if turn.recipe is not None else DEFAULT_MODEL
+    return {"sampling": msgspec.structs.replace(before, seed=_new_seed()), "model": model}
 
 
 def _new_seed() -> int:

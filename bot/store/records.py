@@ -7,11 +7,12 @@ import sqlalchemy as sa
 
 from bot.store.rows import Job, OpenJob, Recipe, Story, Turn
 from bot.store.schema import jobs, stories, turns
-from models.serving.requests import Sampling
+from models.serving.requests import DEFAULT_MODEL, Sampling
 
 INTERACTION_TOKEN_S = 15 * 60  # Discord accepts follow-ups for this long
 
 _SAMPLING_FIELDS = frozenset(Sampling.__struct_fields__)
+_MODEL = "model"
 
 
 def story_of(row: sa.RowMapping) -> Story:
@@ -37,7 +38,8 @@ def job_of(row: sa.RowMapping, *, now: float) -> Job:
     values: dict[str, Any] = {column.name: row[column] for column in jobs.columns}
     if row[jobs.c.created_at] + INTERACTION_TOKEN_S <= now:
         values["interaction_token"] = None
-    return Job(**values | {"sampling": msgspec.convert(_sampling(values)["sampling"], Sampling)})
+    model = values["sampling"].get(_MODEL, DEFAULT_MODEL)
+    return Job(**values | {"sampling": msgspec.convert(_sampling(values)["sampling"], Sampling), "model": model})
 
 
 _parent = turns.alias("parent")
@@ -61,9 +63,9 @@ def recipe_document(recipe: Recipe | None) -> dict[str, Any] | None:
     return None if recipe is None else msgspec.to_builtins(recipe)
 
 
-def sampling_document(sampling: Sampling) -> dict[str, Any]:
-    """What stands in `jobs.sampling`."""
-    return dict(msgspec.to_builtins(sampling))
+def sampling_document(sampling: Sampling, model: str) -> dict[str, Any]:
+    """What stands in `jobs.sampling`: how the words are to be drawn, and from which model."""
+    return {**msgspec.to_builtins(sampling), _MODEL: model}
 
 
 def _sampling(document: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
-from models.serving.requests import Sampling, StoryOutput
+from models.serving.requests import DEFAULT_MODEL, Sampling, StoryOutput
 
 T = TypeVar("T")
 
@@ -21,6 +21,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
     model_version: str
     seed: int
     sampling: Sampling
+    model: str = DEFAULT_MODEL  # the name that was asked for; `model_version` is who answered
     finish_reason: str = ""
     prompt_tokens: int = 0
     new_tokens: int = 0
@@ -28,12 +29,13 @@ class Recipe(Struct, frozen=True, kw_only=True):
     decode_s: float = 0.0
 
     @classmethod
-    def of(cls, output: StoryOutput, sampling: Sampling) -> "Recipe":
-        """The recipe of an engine's answer to a request with this sampling."""
+    def of(cls, output: StoryOutput, sampling: Sampling, model: str = DEFAULT_MODEL) -> "Recipe":
+        """The recipe of an engine's answer to a request with this sampling, for this model."""
         return cls(
             model_version=output.model_version,
             seed=output.seed,
             sampling=sampling,
+            model=model,
             finish_reason=output.finish_reason,
             prompt_tokens=output.prompt_tokens,
             new_tokens=output.new_tokens,
@@ -94,6 +96,7 @@ class Job:
     locale: str
     user_key: str
     sampling: Sampling
+    model: str
     attempts: int
     error: str | None
     created_at: float

@@ -21,7 +21,7 @@ from bot.store.lock import exclusive
 from bot.store.migrate import prepare
 from bot.store.rows import Counts, Job, OpenJob, Recipe, Setting, Story, Turn, Undone
 from bot.store.schema import stories, turns
-from models.serving.requests import Sampling
+from models.serving.requests import DEFAULT_MODEL, Sampling
 
 T = TypeVar("T")
 
@@ -90,6 +90,7 @@ class Store:
         application_id: int,
         interaction_token: str | None,
         locale: str,
+        model: str = DEFAULT_MODEL,
         title: str = "",
         language: str = "",
     ) -> OpenJob:
@@ -97,7 +98,7 @@ class Store:
         defaults to the prompt's first words."""
         if not prompt.strip():
             raise ValueError("a story begins with a text")
-        asked = self._asked(user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale)
+        asked = self._asked(user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale, model)
         return await self._write(
             work.begin_story,
             asked,
@@ -117,12 +118,13 @@ class Store:
         application_id: int,
         interaction_token: str | None,
         locale: str,
+        model: str = DEFAULT_MODEL,
         text: str | None = None,
     ) -> OpenJob:
         """Go on from a turn, also from one in mid-story (a branch); `text` is what the member adds first. Raises
         TurnNotFoundError, TurnBusyError (of two who ask at once the first is served), TurnUndoneError,
         TurnWithoutTextError."""
-        asked = self._asked(user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale)
+        asked = self._asked(user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale, model)
         return await self._write(work.continue_story, asked, turn_id, text=text)
 
     async def retry(
@@ -136,11 +138,12 @@ class Store:
         application_id: int,
         interaction_token: str | None,
         locale: str,
+        model: str = DEFAULT_MODEL,
     ) -> OpenJob:
         """Another continuation beside this one, which stays as an alternative. A failed or undone turn can be retried
         as long as the turn before it stands; of a prompt, its continuation is retried. Raises TurnNotFoundError,
         TurnBusyError, TurnUndoneError (the turn before was undone too)."""
-        asked = self._asked(user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale)
+        asked = self._asked(user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale, model)
         return await self._write(work.retry, asked, turn_id)
 
     async def undo(self, turn_id: str, user_id: int, *, moderator: bool = False) -> Undone:
@@ -258,6 +261,7 @@ class Store:
         application_id: int,
         interaction_token: str | None,
         locale: str,
+        model: str,
     ) -> work.Asked:
         return work.Asked(
             user_key=self.person_key(user_id),
@@ -267,6 +271,7 @@ class Store:
             interaction_token=interaction_token,
             locale=locale,
             sampling=sampling,
+            model=model,
         )
 
     async def _write(self, step: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:

@@ -41,6 +41,7 @@ class Asked:
     interaction_token: str | None = field(repr=False)
     locale: str
     sampling: Sampling
+    model: str
 
 
 async def begin_story(
@@ -231,7 +232,7 @@ async def _open(
             interaction_token=asked.interaction_token,
             locale=asked.locale,
             user_key=asked.user_key,
-            sampling=sampling_document(asked.sampling),
+            sampling=sampling_document(asked.sampling, asked.model),
             attempts=0,
             created_at=now,
             updated_at=now,

@@ -1,5 +1,5 @@
-"""transformers' own continuous batching, made to serve: each request has its mailbox, its own sampling, and running out
-of memory ends one request. Knows tokens, no text.
+"""transformers' own continuous batching, made to serve: each request has its mailbox and its own sampling, and where
+memory runs out the steps become smaller. Knows tokens, no text.
 
 The paged KV cache, the scheduler and the loop are the library's (transformers 5.23); what is overridden here is named
 at each method. Numerics: the requests of a batch share matrix products, whose sums a BLAS may order by the number of
@@ -28,6 +28,9 @@ from models.serving.requests import Sampling
 log = logging.getLogger(__name__)
 
 _LISTEN_S: Final = 0.05  # how often a reader looks up while it waits for a token
+_SMALL_STEP: Final = 16  # tokens; fewer save no memory that counts
+_CALM_STEPS: Final = 64  # steps without a lack of memory, after which larger ones are tried again
+_MOST_CALM_STEPS: Final = 4_096
 
 
 class OutOfMemoryError(ValueError):
@@ -194,33 +197,65 @@ class _Manager(ContinuousBatchingManager):
         self.mailboxes = _Mailboxes()
         self.output_router = self.mailboxes
 
+        self._most_tokens = self._tokens = limits.batch_tokens  # of one step; fewer after memory ran out
+        self._calm_steps, self._patience, self._grown = 0, _CALM_STEPS, False
+
     @property
     def failure(self) -> str:
         return str(self.background_thread_status.fatal_error or "it was stopped")
 
     def _generation_loop_body(self, batch_processor: Any, bootstrapping: bool) -> bool:
         """One step of the library's loop, which would end for good when memory runs out."""
+        batch_processor.max_batch_tokens = self._tokens
         try:
-            return super()._generation_loop_body(batch_processor, bootstrapping)
+            going_on = super()._generation_loop_body(batch_processor, bootstrapping)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_lack_of_memory(error) or not batch_processor.scheduler.active_requests:
                 raise
-            self._sacrifice_one(batch_processor, error)
+            self._take_smaller_steps(batch_processor, error)
+        else:
+            self._take_larger_steps()
+            return going_on
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return True
 
-    def _sacrifice_one(self, batch_processor: Any, error: BaseException) -> None:
-        """Fail the request that brought most tokens into the step; begin the others anew from the tokens they have."""
+    def _take_smaller_steps(self, batch_processor: Any, error: BaseException) -> None:
+        """Begin all requests anew, from the tokens they have, in steps half as large. When the step was small and of
+        one request alone, that is the one that doesn't fit, and it ends."""
         scheduler = batch_processor.scheduler
         active: list[RequestState] = list(scheduler.active_requests.values())
-        victim = max(active, key=lambda state: (len(state.tokens_to_process), state.created_time))
-        log.warning("out of memory: ending request %s, restarting %d others", victim.request_id, len(active) - 1)
+        step = self.sampler.step
+        tokens = sum(step.values()) or self._tokens
+        victim = None
+        if len(step) > 1 or tokens > _SMALL_STEP:
+            self._tokens = max(1, min(self._tokens, tokens) // 2)
+        else:
+            victim = max(active, key=lambda state: (state.request_id in step, state.current_len()))
+            self._tokens = self._most_tokens  # what made it too large goes
+        if self._grown:  # too early
+            self._patience = min(2 * self._patience, _MOST_CALM_STEPS)
+        self._calm_steps, self._grown = 0, False
+        log.warning(
+            "out of memory in a step of %d tokens: %s",
+            tokens,
+            f"ending request {victim.request_id}" if victim else f"going on in steps of {self._tokens}",
+        )
         for state in active:
             scheduler.finish_request(state.request_id)  # frees its pages
         for state in active:
             if state is not victim:
                 scheduler.add_waiting_request(state.create_equivalent_initial_request())
+        if victim is not None:
+            self._end_for_lack_of_memory(victim, error)
+
+    def _take_larger_steps(self) -> None:
+        """Twice as many tokens after a while without trouble; the while grows with each time that it was too early."""
+        self._calm_steps += 1
+        if self._tokens < self._most_tokens and self._calm_steps >= self._patience:
+            self._tokens, self._calm_steps, self._grown = min(self._most_tokens, 2 * self._tokens), 0, True
+
+    def _end_for_lack_of_memory(self, victim: RequestState, error: BaseException) -> None:
         tokens = len(victim.initial_tokens)
         self.mailboxes.put(
             victim.request_id,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from models.language.gguf_header import read_header
+from models.language.text_splits import LLAMA_CPP_SPLITS
 
 if TYPE_CHECKING:
     import gguf
@@ -25,18 +26,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["f32", "f16", "q8_0"]
 Precision = Literal["bf16", "f32"]
-
-# How text is cut before byte pairs are merged. llama.cpp knows these cuts by name and can't read them from a file.
-_SPLITS = {
-    "llama-bpe": (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    ),
-    "qwen2": (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    ),
-}
 
 
 class UnsupportedModelError(ValueError):
@@ -257,7 +246,7 @@ def split_name(pre_tokenizer: dict[str, Any] | None) -> str:
         if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"] and byte_level["use_regex"]:
             return "smollm"
         if kinds == ["Split", "ByteLevel"] and not byte_level["use_regex"]:
-            for name, pattern in _SPLITS.items():
+            for name, pattern in LLAMA_CPP_SPLITS.items():
                 if steps[0]["pattern"].get("Regex") == pattern:
                     return name
     raise UnsupportedModelError(f"llama.cpp has no name for this tokenizer's way to cut text ({', '.join(kinds)})")

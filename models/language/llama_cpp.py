@@ -15,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
-import psutil
-
 from models.language.continuation import Finisher, FinishReason, build_prompt, recognise
 from models.language.gguf_header import GgufHeader, read_header
 from models.language.story_model import Emit
 from models.language.weight_files import NotAModelError, WeightsCorruptError, check_language_model, inspect, sha256_of
+from models.serving.machine import physical_cores
 from models.serving.requests import StoryOutput, StoryRequest
 
 _Complete = Callable[[dict[str, Any], Callable[[Any], bool]], object]  # xllamacpp's Server.handle_completions
@@ -30,6 +29,7 @@ log = logging.getLogger(__name__)
 DEFAULT_SLOTS: Final = 4
 DEFAULT_CONTEXT: Final = 2_048  # tokens a slot; the KV cache of SmolLM2-135M takes 22.5 KiB a token
 BATCH: Final = 128  # tokens of a prompt between two looks at whether the request was cancelled
+PROMPT_CACHE_MIB: Final = 64  # 5,400 tokens of SmolLM2-135M: a dozen stories between two turns of their writers
 PENALTY_WINDOW: Final = 256  # tokens that the repetition penalty looks back over
 _SOCKET: Final = "llama.sock"
 RANDOM_SEED: Final = 2**32 - 1  # llama.cpp draws a seed of its own for this one
@@ -52,10 +52,12 @@ class LlamaCppModel:
         threads: int | None = None,
         slots: int = DEFAULT_SLOTS,
         context: int = DEFAULT_CONTEXT,
+        prompt_cache_mib: int = PROMPT_CACHE_MIB,
         version: str | None = None,
     ) -> Self:
         """Load the GGUF file at `path`. `threads` is the number of physical cores when None; `version` is made from
-        the file's name and sha256 when None.
+        the file's name and sha256 when None. `prompt_cache_mib` of memory keep stories that lost their slot to others,
+        so that continuing them needs no prefill of what was read before.
 
         Raises WeightsError for a file that is missing, cut off or no language model, and RuntimeError where llama.cpp
         itself can't be loaded.
@@ -84,7 +86,7 @@ class LlamaCppModel:
         if _head_width(header) % 32 == 0:  # the block of Q8_0
             params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
             params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED
-        params.cache_ram_mib = 0  # no second cache beside the slots' own
+        params.cache_ram_mib = prompt_cache_mib
         params.warmup = params.fit_params = params.ui = params.endpoint_slots = False
         params.verbosity = 4 if log.isEnabledFor(logging.DEBUG) else 1
         directory = Path(tempfile.mkdtemp(prefix="inkwell-"))  # mode 0700: no other user reaches the socket in it
@@ -147,12 +149,22 @@ class LlamaCppModel:
                 raise RuntimeError("the model is closed")
             self._running += 1
         try:
-            prompt = build_prompt(request, self.count_tokens, self._context, self._template)
-            return _Generation(request, emit).run(self._server.handle_completions, prompt, self._version)
+            return self._generate(request, emit)
         finally:
             with self._idle:
                 self._running -= 1
                 self._idle.notify_all()
+
+    def _generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
+        prompt = build_prompt(request, self.count_tokens, self._context, self._template)
+        generation = Generation(request, emit)
+        generation.ask(
+            self._server.handle_completions,
+            prompt,
+            max_new_tokens=request.sampling.max_new_tokens,
+            seed=request.sampling.seed,
+        )
+        return generation.output(self._version)
 
     def close(self) -> None:
         """Free memory and threads, once the running calls have ended. A second call does nothing."""
@@ -163,8 +175,9 @@ class LlamaCppModel:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-class _Generation:
-    """One request while llama.cpp works on it."""
+class Generation:
+    """One request while llama.cpp works on it. Most need one completion; where the window is short, several in turn.
+    `text` is all that the model wrote so far."""
 
     def __init__(self, request: StoryRequest, emit: Emit) -> None:
         self._request, self._emit = request, emit
@@ -172,23 +185,34 @@ class _Generation:
         self._cancelled = False
         self._failure: BaseException | None = None
         self._reason = ""
-        self._timings: dict[str, float] = {}
+        self._timings: list[dict[str, float]] = []  # the newest of each completion
+        self.text = ""
 
-    def run(
-        self, complete: Callable[[dict[str, Any], Callable[[Any], bool]], Any], prompt: str, version: str
-    ) -> StoryOutput:
+    @property
+    def goes_on(self) -> bool:
+        """Whether the last completion ended only because it had all its tokens."""
+        return not self._cancelled and self._finisher.stop_reason is None and self._reason in ("", "length")
+
+    @property
+    def new_tokens(self) -> int:
+        return sum(int(each.get("predicted_n", 0)) for each in self._timings)
+
+    def ask(self, complete: _Complete, prompt: str, *, max_new_tokens: int, seed: int) -> None:
+        """Have `prompt` completed, within this request's sampling. Raises ValueError for a prompt that llama.cpp
+        refuses, RuntimeError for its other failures, and what `emit` raised."""
         sampling = self._request.sampling
+        self._timings.append({})
         complete(
             {
                 "prompt": prompt,
-                "n_predict": sampling.max_new_tokens,
+                "n_predict": max_new_tokens,
                 "temperature": sampling.temperature,
                 "top_p": sampling.top_p,
                 "top_k": sampling.top_k,
                 "min_p": sampling.min_p,
                 "repeat_penalty": sampling.repetition_penalty,
                 "repeat_last_n": PENALTY_WINDOW,
-                "seed": sampling.seed if sampling.seed != RANDOM_SEED else RANDOM_SEED - 1,
+                "seed": seed if seed != RANDOM_SEED else RANDOM_SEED - 1,
                 "stream": True,
                 "cache_prompt": True,
                 "timings_per_token": True,
@@ -198,7 +222,10 @@ class _Generation:
         )
         if self._failure is not None:
             raise self._failure
-        timings = self._timings
+
+    def output(self, version: str) -> StoryOutput:
+        """What came of it. The prompt is counted where it was first read."""
+        first = self._timings[0]
         reason: FinishReason = "cancelled" if self._cancelled else "length" if self._reason == "length" else "end"
         text, finish_reason = self._finisher.finish(reason)
         return StoryOutput(
@@ -206,12 +233,12 @@ class _Generation:
             text=text,
             finish_reason=finish_reason,
             model_version=version,
-            seed=sampling.seed,
-            prompt_tokens=int(timings.get("cache_n", 0) + timings.get("prompt_n", 0)),
-            cached_tokens=int(timings.get("cache_n", 0)),
-            new_tokens=int(timings.get("predicted_n", 0)),
-            prefill_s=timings.get("prompt_ms", 0.0) / 1_000,
-            decode_s=timings.get("predicted_ms", 0.0) / 1_000,
+            seed=self._request.sampling.seed,
+            prompt_tokens=int(first.get("cache_n", 0) + first.get("prompt_n", 0)),
+            cached_tokens=int(first.get("cache_n", 0)),
+            new_tokens=self.new_tokens,
+            prefill_s=sum(each.get("prompt_ms", 0.0) for each in self._timings) / 1_000,
+            decode_s=sum(each.get("predicted_ms", 0.0) for each in self._timings) / 1_000,
         )
 
     def _read(self, chunk: Any) -> bool:
@@ -227,9 +254,10 @@ class _Generation:
             error = chunk["error"]
             kind = ValueError if error.get("code") == 400 else RuntimeError
             raise kind(f"llama.cpp: {error.get('message', error)}")
-        self._timings = chunk.get("timings") or self._timings
+        self._timings[-1] = chunk.get("timings") or self._timings[-1]
         for choice in chunk.get("choices", ()):
             self._reason = choice.get("finish_reason") or self._reason
+            self.text += choice.get("text", "")
             text = self._finisher.feed(choice.get("text", ""))
             if not self._emit(text):
                 self._cancelled = True
@@ -246,12 +274,6 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
-
-
-def physical_cores() -> int:
-    """Cores that this process may use, without counting hyper-threads twice: they share the arithmetic units."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
 def _name_of(path: Path) -> str:

@@ -55,6 +55,7 @@ class SeededSampler(ContinuousBatchingLogitsProcessorList):
         self.supported_keys = {"ask": Ask}
         self.do_processing = True
         self._rows: list[_Row] = []
+        self.step: dict[str, int] = {}  # tokens that each request brings into the newest step
 
     def prepare_tensor_args(self, requests_in_batch: list[Any], arg_storage: torch.Tensor) -> torch.Tensor:
         """Called by the library with the next batch, on the thread that will compute it."""
@@ -63,6 +64,7 @@ class SeededSampler(ContinuousBatchingLogitsProcessorList):
             ask.computed += request.query_length
             if request.has_new_token and ask.cached is None:
                 ask.cached = max(0, request.state.position_offset - ask.computed)
+        self.step = {request.state.request_id: request.query_length for request in requests_in_batch}
         self._rows = [_row_of(request.state) for request in requests_in_batch if request.has_new_token]
         return arg_storage
 

@@ -8,6 +8,11 @@ from models.serving.requests import StoryOutput, StoryRequest
 Emit = Callable[[str], bool]
 
 
+class StoryModelMissingError(ValueError):
+    """The model that a request names isn't here: unknown, never trained, or its library isn't installed. The message
+    says which and what an operator can do."""
+
+
 class StoryModel(Protocol):
     """A loaded model. `generate` blocks and is called from up to `slots` threads at once."""
 

@@ -20,6 +20,7 @@ from models.language.continuation import Finisher, FinishReason, build_prompt, r
 from models.language.continuous_batching import Batching, BatchLimits, OutOfMemoryError
 from models.language.story_model import Emit
 from models.language.token_text import TokenText
+from models.language.torch_memory import available_bytes, fitted
 from models.language.weight_fetch import full_disk_as_a_sentence, require_free
 from models.language.weight_files import WeightsCorruptError, inspect, sha256_of
 from models.serving.requests import StoryOutput, StoryRequest
@@ -59,6 +60,8 @@ class TransformersModel:
         limits: BatchLimits | None = None,
         device: str = "",
         threads: int | None = None,
+        gpu_memory: float = 0.9,
+        memory_bytes: int | None = None,
         prompt: PromptBuilder | None = None,
         finisher: Callable[[StoryRequest], StoryFinisher] | None = None,
         adapter: Adapter | None = None,
@@ -66,8 +69,10 @@ class TransformersModel:
         """Load a directory in Hugging Face layout, or a GGUF file, which is unpacked once into `data_dir`/models.
 
         `device` is "cpu", "cuda:1" and the like, empty for the best there is; weights are fp32 on a CPU and bf16
-        elsewhere. `adapter` is added to them. `prompt` and `finisher` replace continuation's. Raises WeightsError for
-        files that can't be used, MemoryError or torch.OutOfMemoryError where they don't fit.
+        elsewhere. `adapter` is added to them. `gpu_memory` (a share of the GPU) and `memory_bytes` (of the process, on
+        a CPU) bound the memory: the KV cache becomes smaller than `limits` ask for where it has to. `prompt` and
+        `finisher` replace continuation's. Raises WeightsError for files that can't be used, MemoryError or
+        torch.OutOfMemoryError where they don't fit.
         """
         contents = inspect(path)
         if threads:
@@ -92,7 +97,15 @@ class TransformersModel:
                 f"transformers can't load {directory} ({reason}): fetch the model again."
             ) from error
         limits = limits or BatchLimits()
-        log.info("loaded %s on %s in %.1f s", version, where, time.perf_counter() - started)
+        available = available_bytes(where, gpu_memory=gpu_memory, memory_bytes=memory_bytes)
+        limits = fitted(limits, network.config, available, network.dtype.itemsize)
+        log.info(
+            "loaded %s on %s in %.1f s, with a cache of %d tokens",
+            version,
+            where,
+            time.perf_counter() - started,
+            limits.pages * limits.page_tokens,
+        )
         return cls(network, tokenizer, limits, version=version, prompt=prompt, finisher=finisher)
 
     def __init__(

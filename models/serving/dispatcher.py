@@ -18,10 +18,12 @@ from models.serving.engine import (
     EngineClosedError,
     EngineError,
     EngineUnavailableError,
+    ModelMissingError,
     RequestRefusedError,
     WorkerDiedError,
 )
 from models.serving.fair_queue import FairQueue, QueueLimits
+from models.serving.homes import Homes
 from models.serving.job import Job, StoryStream
 from models.serving.meter import Meter
 from models.serving.replica import Replica
@@ -36,7 +38,8 @@ _POISONED_REMEMBERED = 256
 
 
 class Dispatcher:
-    """The Engine of requests.py over `replicas`.
+    """The Engine of requests.py over `replicas`. A story goes to the one that has read it before, where that has a free
+    slot, else to the least busy one.
 
     A request whose worker died under it is run once more, on a worker that it has for itself: so a request that kills
     its second worker too is the one to blame, and is refused, while its former neighbours are not.
@@ -59,6 +62,7 @@ class Dispatcher:
         self._jobs: dict[str, Job] = {}
         self._running: dict[Replica, set[Job]] = {replica: set() for replica in replicas}
         self._poisoned: OrderedDict[bytes, None] = OrderedDict()
+        self._homes: Homes[Replica] = Homes()
         self._meter = Meter(clock)
         self._leaving: dict[Replica, asyncio.Task[None]] = {}
         self._replacing = asyncio.Lock()
@@ -85,6 +89,7 @@ class Dispatcher:
                     del self._running[replica]
                 raise
             former, self._replicas = self._replicas, list(replicas)
+            self._homes.clear()
             self._poisoned.clear()  # another model may survive them
             for replica in former:
                 self._leaving[replica] = asyncio.create_task(self._let_go(replica), name="drain replica")
@@ -164,6 +169,8 @@ class Dispatcher:
             first_token_p95_s=self._meter.first_token_s(95),
             served=self._meter.served,
             failed=self._meter.failed,
+            generated_tokens=self._meter.generated_tokens,
+            first_token=self._meter.first_token(),
         )
 
     async def close(self, grace_s: float = 10.0) -> None:
@@ -202,8 +209,8 @@ class Dispatcher:
                 self._meter.add_tokens(output.new_tokens - job.deltas)
                 self._meter.add_service(self._clock() - job.started)
                 self._settle(job, output)
-            case Refused(reason=reason):
-                self._settle(job, RequestRefusedError(reason))
+            case Refused(reason=reason, missing=missing):
+                self._settle(job, ModelMissingError(reason) if missing else RequestRefusedError(reason))
             case Failed(reason=reason):
                 self._try_again(job, reason)
         if not isinstance(message, Delta | RunStarted):
@@ -239,7 +246,9 @@ class Dispatcher:
                 break
             job = self._queue.pop()
             assert job is not None
-            self._run(job, max(free, key=lambda replica: self._room(replica) / replica.slots))
+            home = self._homes.of(job.request)
+            least_busy = max(free, key=lambda replica: self._room(replica) / replica.slots)
+            self._run(job, home if home in free else least_busy)
         if self._announcing is None and (self._queue or self._suspects):
             self._announcing = asyncio.get_running_loop().call_soon(self._announce_positions)
 
@@ -266,6 +275,7 @@ class Dispatcher:
     def _run(self, job: Job, replica: Replica) -> None:
         job.attempt += 1
         job.replica = replica
+        self._homes.set(job.request, replica)
         job.started = self._clock()
         self._running[replica].add(job)
         replica.run(job.request)

@@ -33,6 +33,11 @@ class RequestRefusedError(EngineError):
     """This request can't be served and must not be sent again unchanged (malformed, too long, crashed two workers)."""
 
 
+class ModelMissingError(RequestRefusedError):
+    """The model that the request names isn't here (unknown, never taught, a library that isn't installed). Ask another;
+    an operator finds the reason in the message."""
+
+
 class WorkerDiedError(EngineError):
     """The worker died under this request twice, or the remote server broke off. Asking again may work."""
 

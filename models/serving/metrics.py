@@ -5,9 +5,16 @@ nor guilds.
 import asyncio
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 
 from models.serving.engine import Engine
 from models.serving.requests import Health
@@ -29,6 +36,7 @@ class MetricsServer:
         self._loop = asyncio.get_running_loop()
         registry = CollectorRegistry()
         registry.register(self)
+        ProcessCollector(registry=registry)  # this process: its memory, CPU time, descriptors and start
         self._server, self._thread = start_http_server(self.port, addr=LOOPBACK, registry=registry)
         self.port = self._server.server_port
         return self
@@ -56,40 +64,45 @@ class MetricsServer:
 
 
 def metrics_of(health: Health) -> Iterator[Metric]:
-    """Times in seconds, sizes in bytes."""
+    """Times in seconds, sizes in bytes, counters to take a rate of: tokens a second are
+    `rate(inkwell_generated_tokens_total[1m])`."""
     yield GaugeMetricFamily("inkwell_ready", "Whether a model can answer now.", float(health.ready))
     yield GaugeMetricFamily("inkwell_queued_requests", "Requests that wait for a slot.", health.queued)
     yield GaugeMetricFamily("inkwell_queued_guilds", "Guilds with waiting requests.", len(health.queued_by_guild))
     yield GaugeMetricFamily("inkwell_running_requests", "Requests that a model works on.", health.running)
-    yield GaugeMetricFamily(
-        "inkwell_tokens_per_second", "Tokens generated a second, over the last minute.", health.tokens_per_s
-    )
-    first_token = GaugeMetricFamily(
+    ended = CounterMetricFamily("inkwell_requests", "Requests that ended, by how.", labels=["outcome"])
+    ended.add_metric(["served"], health.served)
+    ended.add_metric(["failed"], health.failed)
+    yield ended
+    yield CounterMetricFamily("inkwell_generated_tokens", "Tokens that models generated.", health.generated_tokens)
+    first = health.first_token
+    reached = [f"{bound:g}" for bound in first.bounds] + ["+Inf"]
+    yield HistogramMetricFamily(
         "inkwell_first_token_seconds",
-        "From submission to the first text, over the last 200 requests.",
-        labels=["quantile"],
+        "From the submission of a request to its first text, waiting included.",
+        buckets=list(zip(reached, accumulate(first.counts), strict=True)),
+        sum_value=first.sum_s,
     )
-    for quantile, seconds in (("0.5", health.first_token_p50_s), ("0.95", health.first_token_p95_s)):
-        if seconds is not None:
-            first_token.add_metric([quantile], seconds)
-    yield first_token
-    yield CounterMetricFamily("inkwell_requests_served", "Requests that ended with an output.", health.served)
-    yield CounterMetricFamily("inkwell_requests_failed", "Requests that ended with an error.", health.failed)
     yield from _worker_metrics(health)
 
 
 def _worker_metrics(health: Health) -> Iterator[Metric]:
-    labels = ["worker", "model"]
-    up = GaugeMetricFamily("inkwell_worker_ready", "Whether this worker can answer now.", labels=labels)
-    running = GaugeMetricFamily("inkwell_worker_running_requests", "Requests that it works on.", labels=labels)
-    slots = GaugeMetricFamily("inkwell_worker_slots", "Requests that it can work on at once.", labels=labels)
-    memory = GaugeMetricFamily("inkwell_worker_resident_bytes", "Its resident memory.", labels=labels)
-    restarts = CounterMetricFamily("inkwell_worker_restarts", "How often it was started anew.", labels=labels)
+    label = ["worker"]
+    ready = GaugeMetricFamily("inkwell_worker_ready", "Whether this worker can answer now.", labels=label)
+    running = GaugeMetricFamily("inkwell_worker_running_requests", "Requests that it works on.", labels=label)
+    slots = GaugeMetricFamily("inkwell_worker_slots", "Requests that it can work on at once.", labels=label)
+    memory = GaugeMetricFamily("inkwell_worker_resident_memory_bytes", "Its resident memory.", labels=label)
+    uptime = GaugeMetricFamily("inkwell_worker_uptime_seconds", "Since it became ready.", labels=label)
+    restarts = CounterMetricFamily("inkwell_worker_restarts", "How often it was started anew.", labels=label)
+    # A label of its own family, so that a new model version does not begin every other series anew.
+    model = InfoMetricFamily("inkwell_worker_model", "The version of the model that it answers with.", labels=label)
     for number, worker in enumerate(health.workers):
-        names = [str(number), worker.model_version]
-        up.add_metric(names, float(worker.state == "ready"))
+        names = [str(number)]
+        ready.add_metric(names, float(worker.state == "ready"))
         running.add_metric(names, worker.running)
         slots.add_metric(names, worker.slots)
         memory.add_metric(names, worker.resident_bytes)
+        uptime.add_metric(names, worker.uptime_s)
         restarts.add_metric(names, worker.restarts)
-    yield from (up, running, slots, memory, restarts)
+        model.add_metric(names, {"version": worker.model_version})
+    yield from (ready, running, slots, memory, uptime, restarts, model)

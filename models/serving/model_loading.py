@@ -77,4 +77,6 @@ def _transformers_model(config: WorkerConfig, weights: "LocalModel", adapter: "A
         device=config.device,
         threads=config.threads or None,
         adapter=adapter,
+        gpu_memory=config.gpu_memory,
+        memory_bytes=config.max_memory_bytes,
     )

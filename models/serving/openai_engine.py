@@ -6,23 +6,26 @@ import asyncio
 import logging
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 from urllib.parse import urlsplit
 
 import openai
+from openai.types import Model
 
 from models.serving.dispatcher import Dispatcher
-from models.serving.engine import EngineError, EngineUnavailableError
+from models.serving.engine import EngineError, EngineUnavailableError, ModelMissingError
 from models.serving.fair_queue import QueueLimits
-from models.serving.remote_prompt import Dialogue
+from models.serving.remote_prompt import Dialect, Dialogue
 from models.serving.remote_stream import RemoteStream, TryAgainError, as_engine_error
 from models.serving.replica import Listener
-from models.serving.requests import StoryOutput, StoryRequest, WorkerHealth
+from models.serving.requests import DEFAULT_MODEL, StoryOutput, StoryRequest, WorkerHealth
 from models.serving.wire import Delta, Finished, JobMessage, RunStarted
 
 log = logging.getLogger(__name__)
+
+_DIALECTS: dict[str, Dialect] = {"llamacpp": "llama_cpp", "vllm": "vllm"}  # by what they list as owner of a model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class RemoteReplica:
 
     def __init__(self, server: RemoteServer) -> None:
         self._server = server
+        self._dialogue = server.dialogue
         self._listener: Listener | None = None
         self._client: openai.AsyncOpenAI | None = None
         self._tasks: dict[str, asyncio.Task[StoryOutput]] = {}
@@ -133,6 +137,8 @@ class RemoteReplica:
     async def _answer(self, request: StoryRequest) -> StoryOutput:
         """Try until text comes. Raises EngineError."""
         assert self._client is not None
+        if request.model != DEFAULT_MODEL:
+            raise ModelMissingError(f"{self.model_version} is the only model here, not {request.model!r}")
         started = False
 
         def on_start() -> None:
@@ -146,7 +152,7 @@ class RemoteReplica:
             try:
                 return await stream.read(
                     self._client,
-                    self._server.dialogue,
+                    self._dialogue,
                     first_token_s=self._server.first_token_s,
                     next_token_s=self._server.next_token_s,
                     on_start=on_start,
@@ -213,8 +219,7 @@ class RemoteReplica:
         assert self._client is not None
         try:
             async with asyncio.timeout(self._server.first_token_s):
-                models = await self._client.models.list()
-                names = [model.id for model in models.data]
+                models = {model.id: model for model in (await self._client.models.list()).data}
         except openai.OpenAIError as error:
             if isinstance(error, openai.NotFoundError):
                 return  # not every compatible server lists its models
@@ -227,8 +232,22 @@ class RemoteReplica:
             ) from None
         except (ValueError, TypeError, AttributeError):
             raise EngineUnavailableError("what answers there is no OpenAI-compatible server") from None
-        if self._server.dialogue.model not in names:
-            log.warning("the server does not list %s; it lists %s", self._server.dialogue.model, ", ".join(names[:10]))
+        name = self._dialogue.model
+        if name not in models:
+            log.warning("the server does not list %s; it lists %s", name, ", ".join(list(models)[:10]))
+        self._learn(models.get(name) or next(iter(models.values()), None))
+
+    def _learn(self, listed: Model | None) -> None:
+        """What the server tells of itself beside its models."""
+        dialogue = self._server.dialogue
+        window = getattr(listed, "max_model_len", None)  # vLLM's
+        if isinstance(window, int) and 0 < window < dialogue.context_tokens:
+            log.info("the server's window is %d tokens", window)
+            dialogue = replace(dialogue, context_tokens=window)
+        if dialogue.dialect == "auto":
+            owner = str(getattr(listed, "owned_by", ""))
+            dialogue = replace(dialogue, dialect=_DIALECTS.get(owner, "openai"))
+        self._dialogue = dialogue
 
     def _tell(self, message: JobMessage) -> None:
         if self._listener is not None and not self._closing:

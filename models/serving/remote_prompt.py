@@ -14,7 +14,7 @@ from models.language.continuation import ASK, ASK_ZH, SYSTEM, build_prompt, clea
 from models.serving.requests import StoryRequest
 
 Style = Literal["completions", "chat", "prefill"]
-Dialect = Literal["openai", "vllm", "llama_cpp", "transformers"]
+Dialect = Literal["auto", "openai", "vllm", "llama_cpp", "transformers"]
 
 MAX_STOPS_SENT = 4  # what OpenAI's interface allows; the rest is found in the text as it arrives
 CONTINUE = "Continue this story where it breaks off. Write only what comes next, without repeating any of it."
@@ -28,7 +28,8 @@ class Dialogue:
 
     `style`: "completions" sends the whole prompt as text (for base models, and for chat models of a known family);
     "prefill" lays the story into the model's own unfinished turn; "chat" asks for a continuation in words, which every
-    chat server understands and which stays least in the story's voice. `context_tokens` is the server's window.
+    chat server understands and which stays least in the story's voice. `dialect` "auto" asks the server which one it
+    is, and is plain OpenAI where it doesn't tell. `context_tokens` is the server's window.
     """
 
     model: str
@@ -90,7 +91,7 @@ def _extras(request: StoryRequest, dialogue: Dialogue) -> dict[str, Any]:
     sampling = request.sampling
     filters: dict[str, Any] = {"top_k": sampling.top_k, "min_p": sampling.min_p}
     match dialogue.dialect:
-        case "openai":
+        case "openai" | "auto":
             return {}
         case "vllm":
             extras = filters | {"repetition_penalty": sampling.repetition_penalty}

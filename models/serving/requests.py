@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 MAX_STORY_CHARS = 200_000  # a request over this is refused before it is queued
 MAX_NEW_TOKENS = 2_048
 MAX_STOPS = 8
+DEFAULT_MODEL = "default"  # the one that is configured; a worker may host others under other names
 
 
 class Sampling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,8 +37,9 @@ class StoryRequest(Struct, frozen=True, kw_only=True, tag="story"):
 
     `story` is the whole text so far, oldest first; the model's side cuts it to the context window with its own
     tokenizer. `direction` is a standing instruction (memory, mood, author's note) that is never part of the story.
-    `user` and `guild` are opaque keys by which the queue is fair. `deadline` is Unix time in seconds, after which
-    nobody waits for the answer any more.
+    `user` and `guild` are opaque keys by which the queue is fair; `guild` also names the voice in which a model that
+    was taught by its community writes. `model` names one of the models that the worker hosts. `deadline` is Unix
+    time in seconds, after which nobody waits for the answer any more.
     """
 
     request_id: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -46,7 +48,7 @@ class StoryRequest(Struct, frozen=True, kw_only=True, tag="story"):
     sampling: Sampling = Sampling()
     user: str = ""
     guild: str = ""
-    model: str = "default"
+    model: Annotated[str, Meta(min_length=1, max_length=64)] = DEFAULT_MODEL
     deadline: float | None = None
 
 
@@ -104,8 +106,18 @@ class WorkerHealth(Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+class Distribution(Struct, frozen=True, kw_only=True):
+    """Durations since the start: `counts[n]` of them were at most `bounds[n]` seconds and more than the bound before;
+    the last count, which has no bound, is of all longer ones."""
+
+    bounds: tuple[float, ...] = ()
+    counts: tuple[int, ...] = (0,)
+    sum_s: float = 0.0
+
+
 class Health(Struct, frozen=True, kw_only=True):
-    """The engine as an operator sees it. Rates are over the last minute; latencies over the last 200 requests."""
+    """The engine as an operator sees it. Rates are over the last minute; percentiles over the last 200 requests;
+    `served`, `failed`, `generated_tokens` and `first_token` count since the start."""
 
     ready: bool
     workers: tuple[WorkerHealth, ...] = ()
@@ -117,3 +129,5 @@ class Health(Struct, frozen=True, kw_only=True):
     first_token_p95_s: float | None = None
     served: int = 0
     failed: int = 0
+    generated_tokens: int = 0
+    first_token: Distribution = Distribution()

@@ -24,7 +24,8 @@ class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     `model` is a weight spec (see models/language/weights.py) and `adapter` "default", "none" or a directory (see
     models/language/adapters.py); `device` is "cuda:1" and the like, empty for the best
     there is; `threads` 0 lets the worker choose from the machine.
-    `max_memory_bytes` bounds the process's private memory (RLIMIT_DATA), None leaves it unbounded. `niceness` lets the
+    `max_memory_bytes` bounds the process's private memory (RLIMIT_DATA), None leaves it unbounded; `gpu_memory` is the
+    share of a GPU that it may take. `niceness` lets the
     Discord side answer in time while the worker computes on the same cores.
     """
 
@@ -37,6 +38,7 @@ class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     slots: Annotated[int, Meta(ge=1, le=256)] = 4
     context_tokens: Annotated[int, Meta(ge=128, le=2**20)] = 2048
     max_memory_bytes: Annotated[int, Meta(ge=2**20)] | None = None
+    gpu_memory: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.9
     niceness: Annotated[int, Meta(ge=0, le=19)] = 5
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -95,10 +97,11 @@ class Finished(Struct, frozen=True, kw_only=True, tag="output"):
 
 
 class Refused(Struct, frozen=True, kw_only=True, tag="refused"):
-    """No retry can save this request."""
+    """No retry can save this request. `missing`: the model that it names isn't here; another could answer it."""
 
     request_id: str
     reason: str
+    missing: bool = False
 
 
 class Failed(Struct, frozen=True, kw_only=True, tag="failed"):

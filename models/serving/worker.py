@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import psutil
 
 from models.language.weight_files import WeightsError
-from models.serving.model_loading import load_story_model
+from models.serving.named_models import host
 from models.serving.wire import (
     Cancel,
     Configure,
@@ -129,13 +129,12 @@ class Worker:
 
     def _load(self, configure: Configure) -> None:
         try:
-            core = WorkerCore(load_story_model(configure.config, configure.factory), self._channel.send)
+            core = WorkerCore(host(configure.config, configure.factory), self._channel.send)
         except BaseException as error:
             # Of weights that can't be used and a library that isn't there the sentence says it all.
             if not isinstance(error, WeightsError) and not isinstance(error.__cause__, ImportError):
                 log.exception("the model %s can't be loaded", configure.config.model)
-            cause = " ".join(str(error).split()) or type(error).__name__
-            self._channel.send(StartFailed(reason=cause[:1_000].encode("utf-8", "replace").decode()))
+            self._channel.send(StartFailed(reason=_cause(error, configure.config)))
             sys.stderr.flush()
             os._exit(EXIT_START_FAILED)  # from a thread: nothing else ends a main thread that waits in recv
         self._core = core
@@ -148,6 +147,15 @@ class Worker:
             cpu_s=cpu.user + cpu.system,
             running=0 if self._core is None else self._core.running,
         )
+
+
+def _cause(error: BaseException, config: WorkerConfig) -> str:
+    """In one sentence, for the operator."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError) and config.max_memory_bytes is not None:
+        limit = f"the worker's memory is limited to {config.max_memory_bytes / 2**20:.0f} MiB"
+        said = f"{config.model} can't be loaded, {limit}" + ("" if said == "MemoryError" else f": {said}")
+    return said[:1_000].encode("utf-8", "replace").decode()
 
 
 def bound_process(config: WorkerConfig) -> None:

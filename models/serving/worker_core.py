@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from models.language.story_model import StoryModel
+from models.language.story_model import StoryModel, StoryModelMissingError
 from models.serving.requests import StoryOutput, StoryRequest
 from models.serving.wire import Delta, Failed, Finished, JobMessage, Refused, RunStarted, WireError
 
@@ -66,6 +66,8 @@ class WorkerCore:
         answer: JobMessage
         try:
             answer = self._answer(request, cancelled)
+        except StoryModelMissingError as error:
+            answer = Refused(request_id=request.request_id, reason=str(error), missing=True)
         except ValueError as error:
             answer = Refused(request_id=request.request_id, reason=str(error))
         except BaseException as error:  # MemoryError and a library's own, too: the parent must hear of it

@@ -1,0 +1,1 @@
+"""What Inkwell measures against outside baselines in the same run."""
