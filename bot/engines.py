@@ -53,6 +53,7 @@ def worker_configs(settings: Settings, gpus: int) -> list[WorkerConfig]:
         WorkerConfig(
             engine=settings.story_engine,
             model=settings.story_model,
+            adapter=settings.story_adapter,
             data_dir=str(settings.data_dir.absolute()),
             device=device,
             threads=threads,

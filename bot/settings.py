@@ -40,6 +40,7 @@ class Settings(BaseSettings):
 
     story_engine: Literal["auto", "llama_cpp", "transformers", "openai"] = "auto"
     story_model: str = DEFAULT_STORY_MODEL
+    story_adapter: str = "default"
     story_workers: Annotated[int, Field(ge=0, le=64)] = 0
     story_threads: Annotated[int, Field(ge=0, le=256)] = 0
     story_slots: Annotated[int, Field(ge=1, le=256)] = 4
@@ -72,6 +73,11 @@ class Settings(BaseSettings):
         if problem := token_shape_problem(token):
             raise ValueError(problem)
         return SecretStr(token)
+
+    @field_validator("story_adapter")
+    @classmethod
+    def _an_adapter_s_folder_is_found_from_anywhere(cls, value: str) -> str:
+        return value if value in ("default", "none") else str(Path(value).expanduser().absolute())
 
     @field_validator("story_base_url")
     @classmethod

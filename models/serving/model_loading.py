@@ -13,6 +13,7 @@ from models.language.story_model import StoryModel
 from models.serving.wire import WorkerConfig
 
 if TYPE_CHECKING:
+    from models.language.adapters import Adapter
     from models.language.weights import LocalModel
 
 
@@ -25,19 +26,26 @@ def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
             raise ValueError(f"{factory!r} is not module:callable")
         make = cast("Callable[[WorkerConfig], StoryModel]", getattr(importlib.import_module(module), name))
         return make(config)
+    from models.language.adapters import resolve_adapter
     from models.language.weights import resolve
 
     weights = resolve(config.model, Path(config.data_dir), fetch=False)
+    adapter = resolve_adapter(config.adapter, weights)
     if config.engine == "transformers" or (config.engine == "auto" and _is_for_torch(config, weights.format)):
-        return _transformers_model(config, weights)
+        return _transformers_model(config, weights, adapter)
+    from models.language.adapter_merge import merged
     from models.language.llama_cpp import LlamaCppModel
 
+    path, version = weights.path, weights.version
+    if adapter is not None and weights.format == "gguf":
+        path = merged(path, adapter, Path(config.data_dir), version)
+        version = f"{version}+{adapter.version}"
     return LlamaCppModel.load(
-        weights.path,
+        path,
         threads=config.threads or None,
         slots=config.slots,
         context=config.context_tokens,
-        version=weights.version,
+        version=version,
     )
 
 
@@ -54,7 +62,7 @@ def _is_for_torch(config: WorkerConfig, weights_format: str) -> bool:
     return torch.cuda.is_available()
 
 
-def _transformers_model(config: WorkerConfig, weights: "LocalModel") -> StoryModel:
+def _transformers_model(config: WorkerConfig, weights: "LocalModel", adapter: "Adapter | None") -> StoryModel:
     try:
         from models.language.transformer import BatchLimits, TransformersModel
     except ImportError as error:
@@ -68,6 +76,7 @@ def _transformers_model(config: WorkerConfig, weights: "LocalModel") -> StoryMod
         limits=BatchLimits(slots=config.slots, context=config.context_tokens),
         device=config.device,
         threads=config.threads or None,
+        adapter=adapter,
         gpu_memory=config.gpu_memory,
         memory_bytes=config.max_memory_bytes,
     )

@@ -21,7 +21,8 @@ class WireError(Exception):
 class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a worker process is to load, and within which bounds. Paths are absolute.
 
-    `model` is a weight spec (see models/language/weights.py); `device` is "cuda:1" and the like, empty for the best
+    `model` is a weight spec (see models/language/weights.py) and `adapter` "default", "none" or a directory (see
+    models/language/adapters.py); `device` is "cuda:1" and the like, empty for the best
     there is; `threads` 0 lets the worker choose from the machine.
     `max_memory_bytes` bounds the process's private memory (RLIMIT_DATA), None leaves it unbounded; `gpu_memory` is the
     share of a GPU that it may take. `niceness` lets the
@@ -30,6 +31,7 @@ class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     model: str
     data_dir: str
+    adapter: str = "default"
     engine: Literal["auto", "llama_cpp", "transformers"] = "auto"
     device: str = ""
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0
