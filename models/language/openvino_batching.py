@@ -1,17 +1,18 @@
-"""OpenVINO GenAI's continuous batching, made to serve: one thread steps, each request has its mailbox, a place in the KV
-cache before it begins, and a text that its neighbours don't change. Knows tokens, no text.
+"""OpenVINO GenAI's continuous batching, made to serve: one thread steps, each request has its mailbox, a place in the
+KV cache before it begins, and a text that its neighbours don't change. Knows tokens, no text.
 
-Numerics: activations stay unquantised 32-bit floats, and so does the KV cache. Then neighbours, the place where a prompt
-is split and a cached beginning move a log-probability by at most some 1e-5 (measured, docs/engines.md), so a text changes
-only at a near tie. The library's own defaults are nearly twice as fast at 16 stories and move it by 0.1: equal seeds
-would part within ten words. A request begins only when the cache has room for all it may need, so that none loses its
-place in the middle.
+Numerics: activations stay unquantised 32-bit floats, and so does the KV cache. Then neighbours, the place where a
+prompt is split and a cached beginning move a log-probability by some 1e-5 at most (measured, docs/engines.md), and a
+text changes only at a near tie. The library's own defaults are nearly twice as fast at 16 stories and move it by 0.1:
+equal seeds would part within ten words. A request begins only when the cache has room for all it may need, so that none
+loses its place in the middle.
 
 The library keeps Python's lock while it steps: other threads get their turn between two steps, and the loop gives the
 readers of new tokens a moment there.
 """
 
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Generator
@@ -61,21 +62,30 @@ class _Job:
     mailbox: SimpleQueue[Tokens | Exception] = field(default_factory=SimpleQueue)
 
 
+def library() -> Any:
+    """openvino_genai, imported without its telemetry: `import openvino` alone would send an event to Google Analytics.
+
+    Raises ImportError.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as if it weren't installed
+    import openvino_genai
+
+    return openvino_genai
+
+
 class Batching:
     """A model's loop in a thread of its own. Its methods may be called from any thread."""
 
     def __init__(self, path: Path, limits: CacheLimits, threads: int) -> None:
         """Raises RuntimeError with the library's reason."""
-        import openvino_genai
-
-        self._genai = openvino_genai
-        scheduler = openvino_genai.SchedulerConfig()
+        self._genai = genai = library()
+        scheduler = genai.SchedulerConfig()
         scheduler.num_kv_blocks = limits.blocks
         scheduler.max_num_batched_tokens = BATCH_TOKENS
         scheduler.max_num_seqs = limits.slots
         scheduler.dynamic_split_fuse = True
         scheduler.enable_prefix_caching = True
-        self._pipeline = openvino_genai.ContinuousBatchingPipeline(
+        self._pipeline = genai.ContinuousBatchingPipeline(
             str(path),
             scheduler,
             "CPU",
@@ -97,6 +107,7 @@ class Batching:
         self._jobs: dict[int, _Job] = {}
         self._free = limits.blocks
         self._unheard = 0  # readers that have yet to deal with what the last step gave them
+        self.steps = 0  # of the whole batch, so far
         self._closing = False
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="openvino", daemon=True)
@@ -203,6 +214,7 @@ class Batching:
                     if not self._jobs:
                         return
                 self._pipeline.step()
+                self.steps += 1
                 with self._turn:
                     self._deliver()
                     self._turn.wait_for(lambda: self._unheard <= 0, _HEAR_S)

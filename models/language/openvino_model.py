@@ -1,5 +1,5 @@
-"""The story model on a CPU with many stories at once: OpenVINO GenAI's continuous batching, reading the GGUF file itself.
-Knows no queue, no Discord and no prompt craft (that is continuation's).
+"""The story model on an x86-64 CPU, many stories at once: OpenVINO GenAI's continuous batching over a GGUF file. Knows
+no queue, no Discord and no prompt craft (that is continuation's).
 """
 
 import importlib.util
@@ -12,11 +12,11 @@ from typing import Any, Final, Self
 
 from models.language.continuation import Finisher, FinishReason, build_prompt, recognise
 from models.language.gguf_header import GgufHeader, read_header
-from models.language.llama_cpp import physical_cores
-from models.language.openvino_batching import Batching, CacheLimits
+from models.language.openvino_batching import Batching, CacheLimits, library
 from models.language.story_model import Emit
 from models.language.token_text import TokenText
 from models.language.weight_files import NotAModelError, WeightsCorruptError, inspect, sha256_of
+from models.serving.machine import physical_cores
 from models.serving.requests import Sampling, StoryOutput, StoryRequest
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ class OpenVinoModel:
 
     The same seed, sampling and prompt give the same text on one machine and one build of the library, whatever else is
     in the batch and however much of the prompt is in the KV cache, but for near ties (see openvino_batching). Between
-    engines they don't: here temperature comes before top-p, and the repetition penalty looks back over the whole prompt.
+    engines it doesn't: here temperature comes before top-p, and the repetition penalty looks back over the whole
+    prompt.
     """
 
     @classmethod
@@ -83,7 +84,7 @@ class OpenVinoModel:
         if header.metadata["tokenizer.ggml.model"] != _BYTE_LEVEL:
             raise UnsupportedByOpenVinoError(f"{path} has a tokenizer that isn't of bytes: use llama_cpp.")
         try:
-            import openvino_genai
+            genai = library()
         except ImportError as error:
             raise RuntimeError(f"OpenVINO can't be loaded: {error} (pip install openvino-genai)") from error
 
@@ -100,7 +101,7 @@ class OpenVinoModel:
             ) from error
         log.info(
             "loaded %s in %.2f s: %d slots of %d tokens, OpenVINO GenAI %s",
-            *(path, time.perf_counter() - started, slots, limits.context, openvino_genai.get_version()),
+            *(path, time.perf_counter() - started, slots, limits.context, genai.get_version()),
         )
         name = path.name.removesuffix(".gguf").lower().replace(".", "-")
         return cls(batching, header, limits, version or f"{name}@{sha256_of(path)[:8]}")
@@ -219,9 +220,7 @@ class OpenVinoModel:
 
 def generation_config(sampling: Sampling, stops: frozenset[int]) -> Any:
     """The library's words for `sampling`. Stop sequences are the Finisher's work."""
-    import openvino_genai
-
-    config = openvino_genai.GenerationConfig()
+    config = library().GenerationConfig()
     config.max_new_tokens = sampling.max_new_tokens
     if stops:
         config.set_eos_token_id(min(stops))

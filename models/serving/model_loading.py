@@ -4,6 +4,7 @@ that is asked for; knows nothing of processes and requests.
 
 import importlib
 import importlib.util
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from models.serving.wire import WorkerConfig
 
 if TYPE_CHECKING:
     from models.language.weights import LocalModel
+
+log = logging.getLogger(__name__)
 
 
 def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
@@ -30,15 +33,44 @@ def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
     weights = resolve(config.model, Path(config.data_dir), fetch=False)
     if config.engine == "transformers" or (config.engine == "auto" and _is_for_torch(config, weights.format)):
         return _transformers_model(config, weights)
-    from models.language.llama_cpp import LlamaCppModel
+    if config.engine in ("auto", "openvino") and (model := _openvino_model(config, weights)) is not None:
+        return model
+    from models.language.llama_cpp import DEFAULT_SLOTS, LlamaCppModel
 
     return LlamaCppModel.load(
         weights.path,
         threads=config.threads or None,
-        slots=config.slots,
+        slots=config.slots or DEFAULT_SLOTS,
         context=config.context_tokens,
         version=weights.version,
     )
+
+
+def _openvino_model(config: WorkerConfig, weights: "LocalModel") -> StoryModel | None:
+    """None where nobody asked for OpenVINO and it isn't proven on this machine or this file."""
+    from models.language.openvino_model import (
+        DEFAULT_SLOTS,
+        OpenVinoModel,
+        is_for_openvino,
+    )
+    from models.language.weight_files import WeightsError
+
+    asked = config.engine == "openvino"
+    if not asked and not is_for_openvino(weights.path):
+        return None
+    try:
+        return OpenVinoModel.load(
+            weights.path,
+            threads=config.threads or None,
+            slots=config.slots or DEFAULT_SLOTS,
+            context=config.context_tokens,
+            version=weights.version,
+        )
+    except (WeightsError, RuntimeError) as error:  # llama.cpp's own error is the better one, should it fail as well
+        if asked:
+            raise
+        log.warning("taking llama.cpp instead of OpenVINO: %s", error)
+        return None
 
 
 def _is_for_torch(config: WorkerConfig, weights_format: str) -> bool:
@@ -65,7 +97,7 @@ def _transformers_model(config: WorkerConfig, weights: "LocalModel") -> StoryMod
         weights.path,
         data_dir=Path(config.data_dir),
         version=weights.version,
-        limits=BatchLimits(slots=config.slots, context=config.context_tokens),
+        limits=BatchLimits(slots=config.slots or BatchLimits.slots, context=config.context_tokens),
         device=config.device,
         threads=config.threads or None,
         gpu_memory=config.gpu_memory,
