@@ -144,7 +144,7 @@ async def _disk(settings: Settings) -> list[Finding]:
 async def _model(settings: Settings) -> list[Finding]:
     if settings.remote:
         return await _server(settings)
-    good, words = await asyncio.to_thread(describe, settings.story_model, settings.data_dir)
+    good, words = await asyncio.to_thread(describe, settings.story_model, settings.data_dir, settings.story_adapter)
     return _ok("model", words) if good else _fix("model", words)
 
 

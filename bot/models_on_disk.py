@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from models.language import weights
+from models.language.adapters import resolve_adapter
 from models.language.weight_files import check_language_model
 from models.language.weight_progress import console_progress
 
@@ -21,16 +22,18 @@ def fetch(spec: str, data_dir: Path) -> int:
     return 0
 
 
-def describe(spec: str, data_dir: Path) -> tuple[bool, str]:
-    """Whether the model is there and whole, every byte read, and a sentence about it."""
+def describe(spec: str, data_dir: Path, adapter_spec: str = "none") -> tuple[bool, str]:
+    """Whether the model and its adapter are there and whole, every byte read, and a sentence about them."""
     try:
         model = weights.resolve(spec, data_dir, fetch=False)
         weights.verify(model)
         check_language_model(model.path)
+        adapter = resolve_adapter(adapter_spec, model)
     except weights.WeightsMissingError as error:
         if weights.is_local(spec):
             return False, str(error)
         return False, f"{spec} is not fetched yet; `inkwell pull` fetches it (or the first `make run`)"
     except weights.WeightsError as error:
         return False, str(error)
-    return True, f"{model.version} is whole ({model.path})"
+    told = f", and its adapter {adapter.version} is there" if adapter else ""
+    return True, f"{model.version} is whole ({model.path}){told}"

@@ -55,13 +55,13 @@ def _overview(status: Status) -> Table:
     table.add_column()
     table.add_row(
         "state",
-        f"{_STATES[status.state]}, Discord {status.discord}, {status.guilds} servers, up {duration(status.uptime_s)}",
+        f"{_STATES[status.state]}, Discord {status.discord}, servers {status.guilds}, up {duration(status.uptime_s)}",
     )
     table.add_row("queue", f"{health.queued} waiting, {health.running} running of {status.slots} at once")
     table.add_row("speed", f"{health.tokens_per_s:.1f} tokens/s over the last minute")
     first, slow = _seconds(health.first_token_p50_s), _seconds(health.first_token_p95_s)
     table.add_row("first token", f"p50 {first}, p95 {slow} over the last 200 stories")
-    table.add_row("answered", f"{health.served} stories, {health.failed} failed, {status.restarts} worker restarts")
+    table.add_row("stories", f"{health.served}, failed {health.failed}, worker restarts {status.restarts}")
     workers = mebibytes(status.worker_resident_bytes) or _UNKNOWN
     table.add_row("memory", f"workers {workers}, bot {mebibytes(status.bot_resident_bytes)}")
     return table

@@ -84,9 +84,9 @@ async def test_an_admin_sees_the_numbers_and_nobody_else_does(tmp_path: Path) ->
         (message,) = shown.followups or [shown.response]
         words = words_of(message.embeds[0])
         assert "Inkwell is ready" in words
-        assert "Answered: 1 stories, 0 failed" in words
+        assert "Answered: 1 (failed: 0)" in words
         assert "0 waiting here, 0 elsewhere" in words
-        assert f"`{BigramModel().version}`, 0 of 4 at once, restarted 0 times" in words
+        assert f"`{BigramModel().version}`, 0 of 4 at once, restarts: 0" in words
         assert "inkwell status" not in member.available_commands(channel)
 
 

@@ -142,6 +142,12 @@ async def test_model_reads_every_byte(tmp_path: Path, tiny_model: TinyModel) -> 
     assert (found.verdict, found.words) == ("fix", f"There is no file or directory {own}: check the path of the model.")
 
 
+async def test_model_sees_that_an_adapter_is_missing(tmp_path: Path, tiny_model: TinyModel) -> None:
+    status, lines = await told(tmp_path, STORY_MODEL=str(tiny_model.gguf), STORY_ADAPTER="nowhere")
+    assert status == 1
+    assert any(line.startswith("FIX  model        ") and "nowhere is no adapter" in line for line in lines), lines
+
+
 async def test_model_compares_the_checksum_of_what_was_fetched(tmp_path: Path, tiny_model: TinyModel) -> None:
     """A flipped bit leaves length and header as they were: only the sum tells."""
     spec = "pypi:some-model==1.0"

@@ -78,7 +78,7 @@ async def test_two_workers_share_the_load_and_one_that_is_killed_costs_no_story(
             await ida.slash("inkwell status")
             shown = await ida.wait_message(lambda message: bool(message["embeds"]), WAIT_S)
             assert shown["ephemeral_for"] == ida.id
-            assert "3 stories, 0 failed" in str(shown["embeds"])
+            assert "3 (failed: 0)" in str(shown["embeds"])
             assert "tiny-llama" in str(shown["embeds"])
         async with asyncio.timeout(WAIT_S):
             while sum(worker.state == "ready" for worker in (await status_of(tmp_path)).health.workers) < 2:
@@ -92,5 +92,5 @@ async def test_two_workers_share_the_load_and_one_that_is_killed_costs_no_story(
         command = await inkwell_process.start(tmp_path, "status")
         code, printed = await command.rest()
         assert code == 0, printed
-        assert "3 stories, 0 failed, 1 worker restarts" in printed
+        assert "3, failed 0, worker restarts 1" in printed
     assert "Traceback" not in inkwell.printed

@@ -30,6 +30,11 @@ def test_the_example_file_names_every_setting_with_its_default() -> None:
     assert settings.load() == settings.Settings(_env_file=None)
 
 
+def test_an_adapter_s_folder_is_meant_from_where_inkwell_starts(tmp_path: Path) -> None:
+    assert settings.load(story_adapter="none").story_adapter == "none"
+    assert settings.load(story_adapter="my/adapter").story_adapter == str(tmp_path / "my" / "adapter")
+
+
 def test_an_unknown_setting_stops_the_start_and_suggests_the_right_one() -> None:
     Path(".env").write_text("STORY_SLOT=3\n")
     with pytest.raises(settings.SettingsError, match=r"^STORY_SLOT in \.env is not a setting .* mean STORY_SLOTS\?$"):
@@ -40,7 +45,7 @@ def test_an_unknown_setting_stops_the_start_and_suggests_the_right_one() -> None
     ("line", "name"),
     [
         ("STORY_SLOTS=many", "STORY_SLOTS"),
-        ("STORY_SLOTS=0", "STORY_SLOTS"),
+        ("STORY_SLOTS=-1", "STORY_SLOTS"),
         ("STORY_ENGINE=gpt9", "STORY_ENGINE"),
         ("EDIT_INTERVAL_S=0", "EDIT_INTERVAL_S"),
         ("SANDBOX_PORT=70000", "SANDBOX_PORT"),

@@ -67,11 +67,11 @@ def told(data_dir: Path, **options: bool) -> int:
 def test_the_table_says_everything_an_operator_asks_for() -> None:
     text = printed(STATUS)
     for words in (
-        "ready, Discord connected, 3 servers, up 1 h 2 min",
+        "ready, Discord connected, servers 3, up 1 h 2 min",
         "7 waiting, 3 running of 4 at once",
         "41.2 tokens/s",
         "p50 0.31 s, p95 2.50 s",
-        "120 stories, 2 failed, 6 worker restarts",
+        "120, failed 2, worker restarts 6",
         "workers 256 MiB, bot 100 MiB",
         "m@12345678",
         "ended by SIGKILL",

@@ -108,7 +108,7 @@ def embed_of(status: Status, say: Say, *, here: int | None, remote: bool) -> dis
     )
     add(
         say(mark("Answered")),
-        say(mark("{served} stories, {failed} failed")).format(served=health.served, failed=health.failed),
+        say(mark("{served} (failed: {failed})")).format(served=health.served, failed=health.failed),
     )
     add(
         say(mark("Memory")),
@@ -123,7 +123,7 @@ def embed_of(status: Status, say: Say, *, here: int | None, remote: bool) -> dis
             inline=False,
         )
     since = f"<t:{round(time.time() - status.uptime_s)}:R>"
-    embed.description = say(mark("Version {version}, started {since}, in {guilds} servers")).format(
+    embed.description = say(mark("Version {version}, started {since}. Servers: {guilds}")).format(
         version=status.inkwell, since=since, guilds=status.guilds
     )
     return embed
@@ -150,12 +150,12 @@ def _queue(status: Status, say: Say, here: int | None) -> str:
 def _latency(half: float | None, most: float | None, say: Say) -> str:
     if half is None or most is None:
         return say(mark("not measured yet"))
-    return say(mark("{half} s (median), {most} s (95%)")).format(half=f"{half:.2f}", most=f"{most:.2f}")
+    return say(mark("median {half} s, 95%: {most} s")).format(half=f"{half:.2f}", most=f"{most:.2f}")
 
 
 def _worker(worker: WorkerHealth, say: Say, remote: bool) -> str:
     model = worker.model_version.partition("@")[0] if remote else worker.model_version
-    words = say(mark("`{model}`, {running} of {slots} at once, restarted {restarts} times")).format(
+    words = say(mark("`{model}`, {running} of {slots} at once, restarts: {restarts}")).format(
         model=model or _UNKNOWN, running=worker.running, slots=worker.slots, restarts=worker.restarts
     )
     if worker.state != "ready":

