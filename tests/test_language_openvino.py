@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from models.language.convert import gguf_from_directory
 from models.language.llama_cpp import LlamaCppModel
 from models.language.openvino_batching import BLOCK_TOKENS
 from models.language.openvino_model import (
@@ -38,12 +37,6 @@ OPENINGS = (
     "On the beach a boy",
     "大海在她脚下",
 )
-
-
-@pytest.fixture(scope="session")
-def tiny_q8(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tests' small model with 8-bit weights: OpenVINO GenAI reads no GGUF file in f32."""
-    return gguf_from_directory(tiny_model.directory, tmp_path_factory.mktemp("q8") / "tiny-llama.q8_0.gguf", "q8_0")
 
 
 @pytest.fixture(scope="module")
