@@ -100,6 +100,7 @@ class Batching:
         self.tokenizer: Any = self._pipeline.get_tokenizer()
         self._limits = limits
         self._numbers = count()
+        self._warm_up()
         self._recent = _Recent(limits.tokens)
 
         self._turn = threading.Condition()
@@ -244,6 +245,14 @@ class Batching:
                 del self._jobs[number]
                 self._free += job.blocks
         self._turn.notify_all()
+
+    def _warm_up(self) -> None:
+        """Let the library make its kernels, for a prompt and for single tokens: else the first story waits for them."""
+        config = self._genai.GenerationConfig()
+        config.max_new_tokens, config.ignore_eos = 3, True
+        self._pipeline.add_request(next(self._numbers), self._tensor(self.tokens_of("once ") * BLOCK_TOKENS), config)
+        while self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
 
     @staticmethod
     def _tensor(tokens: list[int]) -> Any:
