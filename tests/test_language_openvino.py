@@ -373,23 +373,6 @@ def test_the_default_model_tells_the_same_stories_alone_together_and_from_the_ca
 
 
 @pytest.mark.weights
-def test_the_default_model_agrees_with_its_weights_in_32_bit_floats(
-    default_model: OpenVinoModel, default_unpacked: Path
-) -> None:
-    """Each token of eight greedy texts is torch's likeliest too; one in twenty may be a near tie."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    torch.set_num_threads(2)
-    network: Any = AutoModelForCausalLM.from_pretrained(default_unpacked, dtype=torch.float32, local_files_only=True)
-    batching, agreed = default_model._batching, 0
-    for story in (*OPENINGS, "It was the", "My grandmother kept a jar of", "The train stopped", "Nobody had lived in"):
-        prompt = batching.tokens_of(story)
-        config = generation_config(Sampling(max_new_tokens=24, temperature=0, repetition_penalty=1), frozenset())
-        config.ignore_eos = True
-        ours = [token for step in batching.stream(prompt, config) for token in step.new]
-        with torch.inference_mode():
-            logits = network(input_ids=torch.tensor([prompt + ours])).logits[0]  # (tokens, vocabulary)
-        theirs = logits[len(prompt) - 1 : -1].argmax(dim=1).tolist()
-        agreed += sum(our == their for our, their in zip(ours, theirs, strict=True))
-    assert agreed >= 0.95 * 8 * 24
+def test_the_default_models_file_is_left_to_llama_cpp(default_weights: LocalModel) -> None:
+    """As OpenVINO GenAI 2026.4 reads Q4_1 only 73% of its greedy tokens are torch's on the same weights."""
+    assert not is_for_openvino(default_weights.path)
