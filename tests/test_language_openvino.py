@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from models.language.convert import gguf_from_directory
 from models.language.llama_cpp import LlamaCppModel
 from models.language.openvino_batching import BLOCK_TOKENS
 from models.language.openvino_model import (
@@ -376,3 +377,37 @@ def test_the_default_model_tells_the_same_stories_alone_together_and_from_the_ca
 def test_the_default_models_file_is_left_to_llama_cpp(default_weights: LocalModel) -> None:
     """As OpenVINO GenAI 2026.4 reads Q4_1 only 73% of its greedy tokens are torch's on the same weights."""
     assert not is_for_openvino(default_weights.path)
+
+
+@pytest.mark.weights
+def test_the_default_model_in_8_bits_agrees_with_its_weights_in_32_bit_floats(
+    default_unpacked: Path, tmp_path: Path
+) -> None:
+    """Each token of eight greedy texts is torch's likeliest too; one in twenty may be a near tie."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    gguf = gguf_from_directory(default_unpacked, tmp_path / "smollm2.q8_0.gguf", "q8_0")
+    assert is_for_openvino(gguf)
+    torch.set_num_threads(2)
+    network: Any = AutoModelForCausalLM.from_pretrained(default_unpacked, dtype=torch.float32, local_files_only=True)
+    model, agreed = OpenVinoModel.load(gguf, context=512), 0
+    try:
+        for story in (
+            *OPENINGS,
+            "It was the",
+            "My grandmother kept a jar of",
+            "The train stopped",
+            "Nobody had lived in",
+        ):
+            prompt = model._batching.tokens_of(story)
+            config = generation_config(Sampling(max_new_tokens=24, temperature=0, repetition_penalty=1), frozenset())
+            config.ignore_eos = True
+            ours = [token for step in model._batching.stream(prompt, config) for token in step.new]
+            with torch.inference_mode():
+                logits = network(input_ids=torch.tensor([prompt + ours])).logits[0]  # (tokens, vocabulary)
+            theirs = logits[len(prompt) - 1 : -1].argmax(dim=1).tolist()
+            agreed += sum(our == their for our, their in zip(ours, theirs, strict=True))
+    finally:
+        model.close()
+    assert agreed >= 0.95 * 8 * 24

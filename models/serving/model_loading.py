@@ -8,9 +8,10 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from models.language.story_model import StoryModel
+from models.serving.machine import memory_bytes
 from models.serving.wire import WorkerConfig
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from models.language.weights import LocalModel
 
 log = logging.getLogger(__name__)
+
+_ROOMY_BYTES: Final = 4 * 2**30  # OpenVINO takes up to 0.85 GiB for the default model, llama.cpp 0.33
 
 
 def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
@@ -56,7 +59,8 @@ def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
 
 
 def _openvino_model(config: WorkerConfig, path: Path, version: str) -> StoryModel | None:
-    """None where nobody asked for OpenVINO and it isn't proven on this machine or this file."""
+    """None where nobody asked for OpenVINO and it isn't proven on this machine or this file, or would take more memory
+    than such a machine can spare (docs/engines.md)."""
     from models.language.openvino_model import (
         DEFAULT_SLOTS,
         OpenVinoModel,
@@ -65,7 +69,7 @@ def _openvino_model(config: WorkerConfig, path: Path, version: str) -> StoryMode
     from models.language.weight_files import WeightsError
 
     asked = config.engine == "openvino"
-    if not asked and not is_for_openvino(path):
+    if not asked and (memory_bytes() < _ROOMY_BYTES or not is_for_openvino(path)):
         return None
     try:
         return OpenVinoModel.load(

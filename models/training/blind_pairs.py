@@ -13,6 +13,8 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from models.language.known_models import DEFAULT_SPEC
 from models.language.story_model import StoryModel
 from models.serving.model_loading import load_story_model
@@ -35,15 +37,9 @@ def continuations(model: StoryModel, stories: dict[str, str], seeds: dict[str, i
     """One continuation of every story, each with its own seed."""
     texts = []
     for name, story in stories.items():
-        asked = StoryRequest(request_id=name, story=story, sampling=_seeded(sampling, seeds[name]))
+        asked = StoryRequest(request_id=name, story=story, sampling=replace(sampling, seed=seeds[name]))
         texts.append(model.generate(asked, lambda _: True).text)
     return texts
-
-
-def _seeded(sampling: Sampling, seed: int) -> Sampling:
-    from msgspec.structs import replace
-
-    return replace(sampling, seed=seed)
 
 
 def shuffled(
@@ -81,7 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
             told.append(continuations(model, stories, seeds, Sampling()))
         finally:
             model.close()
-    pairs, key = shuffled(stories, seeds, told[0], told[1], order=asked.order)
+    without, with_it = told
+    pairs, key = shuffled(stories, seeds, without, with_it, order=asked.order)
     asked.out.write_text(json.dumps([asdict(pair) for pair in pairs], indent=1, ensure_ascii=False), "utf-8")
     asked.out.with_suffix(".key.json").write_text(json.dumps(key, indent=1), "utf-8")
     sys.stdout.write(f"{len(pairs)} pairs in {asked.out}; the key lies beside it\n")
