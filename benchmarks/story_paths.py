@@ -1,7 +1,7 @@
 """The ways from a story to its continuation that `benchmarks.story` compares. Each runs in a process of its own and
 prints what it measured as JSON:
 
-    python -m benchmarks.story_paths inkwell --model MODEL.gguf --streams 1 4 16
+    python -m benchmarks.story_paths inkwell-llama_cpp --model MODEL.gguf --streams 1 4 16
 
 Every path gets the same prompt text, the same sampling and the same number of tokens to write. Knows no ratios.
 """
@@ -148,7 +148,7 @@ async def inkwell(
         stories = await asyncio.gather(*(one(number, tokens) for number in range(count)))
         wall_s, used = time.perf_counter() - began, cpu_s() - spent
         resident = (await local.health()).workers[0].resident_bytes
-        name = "inkwell" if engine == "llama_cpp" else f"inkwell, {engine}"
+        name = f"inkwell, {engine}"
         report(summary(name, list(stories), wall_s, used, resident))
     await local.close()
 
@@ -359,7 +359,9 @@ def openvino(model: str, _: str, tokens: int, streams: list[int], report: Callab
 
 
 PATHS: dict[str, Callable[..., Any]] = {
-    "inkwell": lambda *a, **k: asyncio.run(inkwell(*a[:4], engine="llama_cpp", slots=k["slots"], report=a[4])),
+    "inkwell-llama_cpp": lambda *a, **k: asyncio.run(
+        inkwell(*a[:4], engine="llama_cpp", slots=k["slots"], report=a[4])
+    ),
     "inkwell-openvino": lambda *a, **_: asyncio.run(inkwell(*a[:4], engine="openvino", slots=0, report=a[4])),
     "inkwell-transformers": lambda *a, **k: asyncio.run(inkwell(*a[:4], engine="transformers", slots=16, report=a[4])),
     "llama.cpp": lambda *a, **_: llama_cpp(*a),
