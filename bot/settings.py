@@ -38,12 +38,12 @@ class Settings(BaseSettings):
     db_key: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    story_engine: Literal["auto", "llama_cpp", "transformers", "openai"] = "auto"
+    story_engine: Literal["auto", "openvino", "llama_cpp", "transformers", "openai"] = "auto"
     story_model: str = DEFAULT_STORY_MODEL
     story_adapter: str = "default"
     story_workers: Annotated[int, Field(ge=0, le=64)] = 0
     story_threads: Annotated[int, Field(ge=0, le=256)] = 0
-    story_slots: Annotated[int, Field(ge=1, le=256)] = 4
+    story_slots: Annotated[int, Field(ge=0, le=256)] = 0
     story_context: Annotated[int, Field(ge=256, le=131_072)] = 2_048
     story_memory_mb: Annotated[int, Field(ge=0, le=16_777_216)] = 0
     story_gpu_memory: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9

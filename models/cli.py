@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from models.language.voices import CHARACTERS, HOUSE, TOKENS
+from models.language.voices import CHARACTERS, HOUSE, TOKENS, voice_folder
 from models.weights import GPT_FOLDER
 
 if TYPE_CHECKING:
@@ -163,6 +163,24 @@ def teach(
     Console().print(
         f"The voice {name} knows {taught.characters:,} characters now, {taught.dictionary:,} different: {learned}."
     )
+
+
+@lm.command()
+def forget(
+    name: Annotated[str, typer.Argument(help="The voice: a server's number, or `house`.")],
+    data_dir: Annotated[Path, typer.Option("--data-dir", help="Inkwell's DATA_DIR.")] = Path("data"),
+) -> None:
+    """Remove a voice and all that it learned. A model can't unlearn one text alone: teach the others again."""
+    import shutil
+
+    try:
+        folder = voice_folder(data_dir, name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if not folder.is_dir():
+        raise typer.BadParameter(f"There is no voice {name} in {data_dir}.")
+    shutil.rmtree(folder)
+    Console().print(f"The voice {name} is gone.")
 
 
 @lm.command()

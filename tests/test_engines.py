@@ -12,7 +12,7 @@ from bot.engines import engine_of, usable_gpus, worker_configs
 from bot.settings import Settings
 from models.serving.dispatcher import Dispatcher
 from models.serving.local_engine import LocalEngine
-from models.serving.machine import cpu_quota, gpu_count, physical_cores
+from models.serving.machine import cpu_quota, gpu_count, memory_bytes, physical_cores
 from models.serving.openai_engine import OpenAIEngine
 from tests.remote_server import KEY, RemoteServerDouble
 from tests.serving_reader import ask, served
@@ -31,7 +31,7 @@ def chosen(**values: object) -> Settings:
 
 def test_one_worker_runs_on_a_cpu_and_one_on_each_gpu() -> None:
     (alone,) = worker_configs(chosen(), gpus=0)
-    assert (alone.device, alone.threads, alone.slots) == ("", 0, 4)
+    assert (alone.device, alone.threads, alone.slots) == ("", 0, 0)
     assert [config.device for config in worker_configs(chosen(), gpus=3)] == ["cuda:0", "cuda:1", "cuda:2"]
     assert [config.device for config in worker_configs(chosen(), gpus=1)] == [""], "it chooses the best there is"
 
@@ -159,3 +159,12 @@ async def test_the_doctor_asks_the_server_and_says_what_to_do() -> None:
     assert "refused the key (401)" in refused["server"][1]
     assert "sk-wrong" not in refused["server"][1]
     assert "can't be reached" in absent["server"][1]
+
+
+def test_memory_is_the_machines_or_less_in_a_limited_container(tmp_path: Path) -> None:
+    whole = memory_bytes(tmp_path)
+    assert whole > 2**28
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory_bytes(tmp_path) == whole
+    (tmp_path / "memory.max").write_text(f"{2**28}\n")
+    assert memory_bytes(tmp_path) == 2**28

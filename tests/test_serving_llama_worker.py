@@ -1,4 +1,4 @@
-"""Worker processes that load a real model file: the tests' small llama in llama.cpp."""
+"""Worker processes that load a real model file: the tests' small llama in llama.cpp and in OpenVINO."""
 
 import asyncio
 import os
@@ -22,11 +22,14 @@ def config(model, tmp_path, **options):
     return WorkerConfig(model=str(model), data_dir=str(tmp_path), **options)
 
 
-@pytest.fixture
-async def engine(tiny_model, tmp_path):
+@pytest.fixture(params=["llama_cpp", "openvino"])
+async def engine(request, tiny_model, tmp_path):
+    if request.param == "openvino":
+        pytest.importorskip("openvino_genai", reason="openvino-genai has no wheel for this machine")
+    file = request.getfixturevalue("tiny_q8") if request.param == "openvino" else tiny_model.gguf
     leaks = Leaks()
     policy = SupervisionPolicy(backoff_s=0.01)
-    engine = LocalEngine([config(tiny_model.gguf, tmp_path)], policy=policy)
+    engine = LocalEngine([config(file, tmp_path, engine=request.param)], policy=policy)
     await engine.start()
     yield engine
     await engine.close(0.0)

@@ -45,7 +45,7 @@ def test_an_unknown_setting_stops_the_start_and_suggests_the_right_one() -> None
     ("line", "name"),
     [
         ("STORY_SLOTS=many", "STORY_SLOTS"),
-        ("STORY_SLOTS=0", "STORY_SLOTS"),
+        ("STORY_SLOTS=-1", "STORY_SLOTS"),
         ("STORY_ENGINE=gpt9", "STORY_ENGINE"),
         ("EDIT_INTERVAL_S=0", "EDIT_INTERVAL_S"),
         ("SANDBOX_PORT=70000", "SANDBOX_PORT"),

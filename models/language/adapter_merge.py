@@ -80,6 +80,9 @@ def merge(path: Path, adapter: Adapter, target: Path) -> Path:
         writer = gguf.GGUFWriter(unfinished, header.architecture)
         try:
             _copy_metadata(reader, writer, adapter)
+            kinds = {_stored_type(tensor, tensor.name in changes).name for tensor in reader.tensors}
+            if file_type := _file_type(kinds):
+                writer.add_file_type(file_type)
             for tensor in reader.tensors:
                 stored = _stored_type(tensor, tensor.name in changes)
                 shape = tuple(int(size) for size in reversed(tensor.shape))
@@ -185,6 +188,18 @@ def _stored_type(tensor: "gguf.ReaderTensor", changed: bool) -> "gguf.GGMLQuanti
         return kind
     block = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType.Q8_0][0]
     return gguf.GGMLQuantizationType.F16 if int(tensor.shape[0]) % block else gguf.GGMLQuantizationType.Q8_0
+
+
+def _file_type(kinds: set[str]) -> int | None:
+    """llama.cpp's number for what a file of these tensor types mostly is; OpenVINO reads no file without one. None for
+    a mixture that has no name."""
+    import gguf
+
+    named = {"Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0, "F16": gguf.LlamaFileType.MOSTLY_F16}
+    mostly = kinds - {"F32"}
+    if not mostly:
+        return int(gguf.LlamaFileType.ALL_F32)
+    return int(named[kind]) if len(mostly) == 1 and (kind := next(iter(mostly))) in named else None
 
 
 def _numpy_type(stored: "gguf.GGMLQuantizationType") -> "np.dtype[Any]":

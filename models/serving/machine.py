@@ -1,4 +1,6 @@
-"""What this machine computes with: cores that this process may really use, and GPUs. Knows no model and no setting."""
+"""What this machine computes with: cores and memory that this process may really use, and GPUs. Knows no model and no
+setting.
+"""
 
 import os
 import shutil
@@ -36,6 +38,17 @@ def cpu_quota(cgroup: Path = _CGROUP) -> float | None:
     except (ValueError, ZeroDivisionError):  # "max": no quota
         return None
     return share if share > 0 else None  # version 1 says -1 for none
+
+
+def memory_bytes(cgroup: Path = _CGROUP) -> int:
+    """Memory that this process may count on: the machine's, or less where its control group is limited."""
+    total = int(psutil.virtual_memory().total)
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            return min(total, int((cgroup / name).read_text()))
+        except (OSError, ValueError):  # not there, or "max": no limit
+            continue
+    return total
 
 
 def gpu_count(environment: Mapping[str, str]) -> int:

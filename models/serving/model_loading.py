@@ -4,17 +4,23 @@ that is asked for; knows nothing of processes and requests.
 
 import importlib
 import importlib.util
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from models.language.story_model import StoryModel
+from models.serving.machine import memory_bytes
 from models.serving.wire import WorkerConfig
 
 if TYPE_CHECKING:
     from models.language.adapters import Adapter
     from models.language.weights import LocalModel
+
+log = logging.getLogger(__name__)
+
+_ROOMY_BYTES: Final = 4 * 2**30  # OpenVINO takes up to 0.85 GiB for the default model, llama.cpp 0.33
 
 
 def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
@@ -34,19 +40,50 @@ def load_story_model(config: WorkerConfig, factory: str = "") -> StoryModel:
     if config.engine == "transformers" or (config.engine == "auto" and _is_for_torch(config, weights.format)):
         return _transformers_model(config, weights, adapter)
     from models.language.adapter_merge import merged
-    from models.language.llama_cpp import LlamaCppModel
 
     path, version = weights.path, weights.version
     if adapter is not None and weights.format == "gguf":
         path = merged(path, adapter, Path(config.data_dir), version)
         version = f"{version}+{adapter.version}"
+    if config.engine in ("auto", "openvino") and (model := _openvino_model(config, path, version)) is not None:
+        return model
+    from models.language.llama_cpp import DEFAULT_SLOTS, LlamaCppModel
+
     return LlamaCppModel.load(
         path,
         threads=config.threads or None,
-        slots=config.slots,
+        slots=config.slots or DEFAULT_SLOTS,
         context=config.context_tokens,
         version=version,
     )
+
+
+def _openvino_model(config: WorkerConfig, path: Path, version: str) -> StoryModel | None:
+    """None where nobody asked for OpenVINO and it isn't proven on this machine or this file, or would take more memory
+    than such a machine can spare (docs/engines.md)."""
+    from models.language.openvino_model import (
+        DEFAULT_SLOTS,
+        OpenVinoModel,
+        is_for_openvino,
+    )
+    from models.language.weight_files import WeightsError
+
+    asked = config.engine == "openvino"
+    if not asked and (memory_bytes() < _ROOMY_BYTES or not is_for_openvino(path)):
+        return None
+    try:
+        return OpenVinoModel.load(
+            path,
+            threads=config.threads or None,
+            slots=config.slots or DEFAULT_SLOTS,
+            context=config.context_tokens,
+            version=version,
+        )
+    except (WeightsError, RuntimeError) as error:  # llama.cpp's own error is the better one, should it fail as well
+        if asked:
+            raise
+        log.warning("taking llama.cpp instead of OpenVINO: %s", error)
+        return None
 
 
 def _is_for_torch(config: WorkerConfig, weights_format: str) -> bool:
@@ -73,7 +110,7 @@ def _transformers_model(config: WorkerConfig, weights: "LocalModel", adapter: "A
         weights.path,
         data_dir=Path(config.data_dir),
         version=weights.version,
-        limits=BatchLimits(slots=config.slots, context=config.context_tokens),
+        limits=BatchLimits(slots=config.slots or BatchLimits.slots, context=config.context_tokens),
         device=config.device,
         threads=config.threads or None,
         adapter=adapter,

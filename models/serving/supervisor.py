@@ -85,7 +85,7 @@ class SupervisedWorker:
         self._state: State = "stopped"
         self._reason = ""
         self._start_failure = ""
-        self._ready = Ready(model_version="", slots=configure.config.slots)
+        self._ready = Ready(model_version="", slots=configure.config.slots or 1)
         self._stats = WorkerStats()
         self._last_message = self._ready_since = 0.0
         self._progress: dict[str, float] = {}  # running request -> when something was last heard of it

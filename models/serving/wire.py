@@ -22,8 +22,8 @@ class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What a worker process is to load, and within which bounds. Paths are absolute.
 
     `model` is a weight spec (see models/language/weights.py) and `adapter` "default", "none" or a directory (see
-    models/language/adapters.py); `device` is "cuda:1" and the like, empty for the best
-    there is; `threads` 0 lets the worker choose from the machine.
+    models/language/adapters.py); `device` is "cuda:1" and the like, empty for the best there is; `threads` 0 lets the
+    worker choose from the machine, `slots` 0 takes what the engine is best at.
     `max_memory_bytes` bounds the process's private memory (RLIMIT_DATA), None leaves it unbounded; `gpu_memory` is the
     share of a GPU that it may take. `niceness` lets the
     Discord side answer in time while the worker computes on the same cores.
@@ -32,10 +32,10 @@ class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     model: str
     data_dir: str
     adapter: str = "default"
-    engine: Literal["auto", "llama_cpp", "transformers"] = "auto"
+    engine: Literal["auto", "openvino", "llama_cpp", "transformers"] = "auto"
     device: str = ""
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0
-    slots: Annotated[int, Meta(ge=1, le=256)] = 4
+    slots: Annotated[int, Meta(ge=0, le=256)] = 4
     context_tokens: Annotated[int, Meta(ge=128, le=2**20)] = 2048
     max_memory_bytes: Annotated[int, Meta(ge=2**20)] | None = None
     gpu_memory: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.9
