@@ -46,12 +46,12 @@ class InstantModel:
 
 
 def instant(config: WorkerConfig) -> InstantModel:
-    return InstantModel(config.slots)
+    return InstantModel(config.slots or 4)
 
 
 def stamped(config: WorkerConfig) -> InstantModel:
-    return InstantModel(config.slots, pause_s=0.005, stamped=True)
+    return InstantModel(config.slots or 4, pause_s=0.005, stamped=True)
 
 
 def steady(config: WorkerConfig) -> InstantModel:
-    return InstantModel(config.slots, pause_s=0.002)
+    return InstantModel(config.slots or 4, pause_s=0.002)

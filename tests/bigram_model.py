@@ -127,20 +127,20 @@ def garble() -> None:
 
 
 def load(config: WorkerConfig) -> BigramModel:
-    return BigramModel(slots=config.slots)
+    return BigramModel(slots=config.slots or 4)
 
 
 def load_slow(config: WorkerConfig) -> BigramModel:
-    return BigramModel(slots=config.slots, pause_s=0.005)
+    return BigramModel(slots=config.slots or 4, pause_s=0.005)
 
 
 def load_patient(config: WorkerConfig) -> BigramModel:
     """A story of 400 characters takes eight seconds."""
-    return BigramModel(slots=config.slots, pause_s=0.02)
+    return BigramModel(slots=config.slots or 4, pause_s=0.02)
 
 
 def load_faulty(config: WorkerConfig) -> FaultyModel:
-    return FaultyModel(slots=config.slots, pause_s=0.002)
+    return FaultyModel(slots=config.slots or 4, pause_s=0.002)
 
 
 def load_nothing(config: WorkerConfig) -> BigramModel:
@@ -161,7 +161,7 @@ def load_while(config: WorkerConfig) -> FaultyModel:
     """Only as long as the file that `config.model` names is there."""
     if not Path(config.model).exists():
         raise FileNotFoundError(f"{config.model} is not there")
-    return FaultyModel(slots=config.slots)
+    return FaultyModel(slots=config.slots or 4)
 
 
 def load_loud(config: WorkerConfig) -> BigramModel:
@@ -172,9 +172,9 @@ def load_loud(config: WorkerConfig) -> BigramModel:
 
 def load_text(config: WorkerConfig) -> BigramModel:
     """Counts the bigrams of the file that `config.model` names."""
-    return BigramModel(Path(config.model).read_text("utf-8"), slots=config.slots, pause_s=0.002)
+    return BigramModel(Path(config.model).read_text("utf-8"), slots=config.slots or 4, pause_s=0.002)
 
 
 def load_littering(config: WorkerConfig) -> BigramModel:
     tempfile.mkstemp(prefix="litter")
-    return BigramModel(slots=config.slots)
+    return BigramModel(slots=config.slots or 4)

@@ -248,7 +248,7 @@ async def test_a_start_that_can_not_succeed_says_why(factory, reason):
 
 
 async def test_a_configuration_that_the_worker_can_not_read_is_reported():
-    engine = LocalEngine([type(CONFIG)(model="m", data_dir="d", slots=0)], factory="tests.bigram_model:load")
+    engine = LocalEngine([type(CONFIG)(model="m", data_dir="d", slots=-1)], factory="tests.bigram_model:load")
     with pytest.raises(EngineUnavailableError, match="slots"):
         await engine.start()
 

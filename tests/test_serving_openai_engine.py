@@ -9,7 +9,7 @@ from models.serving.engine import EngineUnavailableError, RequestRefusedError, W
 from models.serving.fair_queue import QueueLimits
 from models.serving.openai_engine import OpenAIEngine, RemoteServer
 from models.serving.remote_prompt import Dialogue, call_for, estimated_tokens
-from models.serving.requests import Started, StoryOutput, TextDelta
+from models.serving.requests import Sampling, Started, StoryOutput, TextDelta
 from tests.remote_server import KEY, MODEL, RemoteServerDouble
 from tests.serving_reader import Leaks, ask, first_text, read, served, settled
 
@@ -66,7 +66,7 @@ async def test_the_seed_and_the_sampling_reach_the_server():
         call = server.calls[-1]
     assert texts[0] == texts[1] != texts[2]
     assert call["top_k"] == 7
-    assert call["repetition_penalty"] == 1.1
+    assert call["repetition_penalty"] == Sampling().repetition_penalty
     assert call["continue_final_message"] is True
     assert call["stop"] == ["a b"]
 
