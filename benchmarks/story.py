@@ -69,6 +69,7 @@ def table(results: dict[Cell, list[Measured]]) -> Table:
         shown.add_column(heading, justify="left" if heading == "path" else "right")
     for heading in ("first token p50 / p95", "between p95", "memory"):
         shown.add_column(heading, justify="right")
+    last = dict(results.keys())  # of each path, the most stories at once
     for (path, streams), rounds in results.items():
         per_s, per_cpu = rate(rounds, "wall_s"), rate(rounds, "cpu_s")
         # `generate` tells one story after another, so its rate is the same for any number of them.
@@ -86,19 +87,9 @@ def table(results: dict[Cell, list[Measured]]) -> Table:
             f"{median(rounds, 'first_p50_s'):.2f} / {median(rounds, 'first_p95_s'):.2f} s",
             f"{median(rounds, 'between_p95_s') * 1_000:.0f} ms",
             f"{median(rounds, 'resident_mib'):.0f} MiB",
-            end_section=streams == PATHS_LAST.get(path),
+            end_section=streams == last[path],
         )
     return shown
-
-
-PATHS_LAST = {
-    "inkwell, llama_cpp": 16,
-    BARE: 16,
-    BASELINE: 4,
-    "inkwell, openvino": 16,
-    "inkwell, transformers": 16,
-    "OpenVINO GenAI": 16,
-}
 
 
 def default_model() -> Path:

@@ -23,6 +23,7 @@ from transformers.generation.continuous_batching.continuous_api import OutputRou
 from transformers.generation.continuous_batching.requests import GenerationOutput
 
 from models.language.seeded_sampling import Ask, SeededSampler
+from models.language.token_stream import Tokens
 from models.serving.requests import Sampling
 
 log = logging.getLogger(__name__)
@@ -55,16 +56,6 @@ class BatchLimits:
     @property
     def pages(self) -> int:
         return ceil((self.cache_tokens or self.slots * self.context) / self.page_tokens)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tokens:
-    """What one request has produced since it was last looked at. Empty when nothing came in a while. `cached` is the
-    number of the prompt's tokens that were found in the cache, known once a new token came."""
-
-    new: list[int]
-    finished: bool = False
-    cached: int = 0
 
 
 class Batching:

@@ -9,7 +9,6 @@ import os
 import shutil
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Final, Self
 
 from models.language.continuation import Finisher, FinishReason, build_prompt, recognise
 from models.language.gguf_header import GgufHeader, read_header
+from models.language.open_calls import OpenCalls
 from models.language.story_model import Emit
 from models.language.weight_files import NotAModelError, WeightsCorruptError, check_language_model, inspect, sha256_of
 from models.serving.machine import physical_cores
@@ -99,6 +99,7 @@ class LlamaCppModel:
             raise WeightsCorruptError(
                 f"llama.cpp can't load {path} (its reason is in the lines above): fetch the model again."
             ) from error
+        _wait_for_the_loop(server)
         log.info("loaded %s in %.2f s: %d slots of %d tokens", path, time.perf_counter() - started, slots, context)
         return cls(server, header, directory, slots, context, version or f"{_name_of(path)}@{sha256_of(path)[:8]}")
 
@@ -111,9 +112,7 @@ class LlamaCppModel:
         template, name = header.metadata.get("tokenizer.chat_template"), str(header.metadata.get("general.name", ""))
         family = recognise(str(template) if template else None, f"{name} {version}")
         self._template = family.with_markers(header.control_tokens)
-        self._running = 0
-        self._closed = False
-        self._idle = threading.Condition()
+        self._calls = OpenCalls()
 
     @property
     def version(self) -> str:
@@ -144,16 +143,8 @@ class LlamaCppModel:
     def generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
         """Continue the story; see `StoryModel.generate`. `emit` is also called with "" to ask whether to go on: for
         every token whose text is held back, and between the batches of a long prompt."""
-        with self._idle:
-            if self._closed:
-                raise RuntimeError("the model is closed")
-            self._running += 1
-        try:
+        with self._calls.entered():
             return self._generate(request, emit)
-        finally:
-            with self._idle:
-                self._running -= 1
-                self._idle.notify_all()
 
     def _generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
         prompt = build_prompt(request, self.count_tokens, self._context, self._template)
@@ -168,11 +159,16 @@ class LlamaCppModel:
 
     def close(self) -> None:
         """Free memory and threads, once the running calls have ended. A second call does nothing."""
-        with self._idle:
-            self._closed = True
-            self._idle.wait_for(lambda: self._running == 0)
-            self._server = None  # the last reference: its destructor joins the threads
+        self._calls.close()
+        self._server = None  # the last reference: its destructor joins the threads
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _wait_for_the_loop(server: Any) -> None:
+    """A server that is let go before its loop has begun waits for that loop for ever."""
+    server.handle_completions(
+        {"prompt": "\n", "n_predict": 0, "stream": True, "cache_prompt": False}, lambda chunk: False
+    )
 
 
 class Generation:

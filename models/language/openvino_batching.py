@@ -23,6 +23,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+from models.language.token_stream import Tokens
+
 log = logging.getLogger(__name__)
 
 BLOCK_TOKENS: Final = 32  # the cache's unit on a CPU, and the grain in which equal beginnings are shared
@@ -42,16 +44,6 @@ class CacheLimits:
     @property
     def blocks(self) -> int:
         return ceil(max(self.tokens, self.context) / BLOCK_TOKENS) + 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tokens:
-    """What one request has produced since it was last looked at. Empty when nothing came in a while. `cached` is the
-    number of the prompt's tokens that the cache still held, known once a new token came."""
-
-    new: list[int]
-    finished: bool = False
-    cached: int = 0
 
 
 @dataclass(eq=False)

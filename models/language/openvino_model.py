@@ -5,16 +5,16 @@ no queue, no Discord and no prompt craft (that is continuation's).
 import importlib.util
 import logging
 import platform
-import threading
 import time
 from pathlib import Path
 from typing import Any, Final, Self
 
-from models.language.continuation import Finisher, FinishReason, build_prompt, recognise
+from models.language.continuation import Finisher, build_prompt, recognise
 from models.language.gguf_header import GgufHeader, read_header
+from models.language.open_calls import OpenCalls
 from models.language.openvino_batching import Batching, CacheLimits, library
 from models.language.story_model import Emit
-from models.language.token_text import TokenText
+from models.language.token_stream import tell
 from models.language.weight_files import NotAModelError, WeightsCorruptError, inspect, sha256_of
 from models.serving.machine import physical_cores
 from models.serving.requests import Sampling, StoryOutput, StoryRequest
@@ -119,8 +119,7 @@ class OpenVinoModel:
         ends.add(_token(header, "eos"))
         self._stops = frozenset(token for token in ends if token is not None)
         self._begin = _token(header, "bos") if header.metadata.get("tokenizer.ggml.add_bos_token") is True else None
-        self._running, self._closed = 0, False
-        self._idle = threading.Condition()
+        self._calls = OpenCalls()
 
     @property
     def version(self) -> str:
@@ -148,76 +147,36 @@ class OpenVinoModel:
     def generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
         """Continue the story; see `StoryModel.generate`. `emit` is also called with "" to ask whether to go on: for
         every token whose text is held back, and while a place is waited for or a long prompt is read."""
-        with self._idle:
-            if self._closed:
-                raise RuntimeError("the model is closed")
-            self._running += 1
-        try:
+        with self._calls.entered():
             return self._generate(request, emit)
-        finally:
-            with self._idle:
-                self._running -= 1
-                self._idle.notify_all()
 
     def _generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
-        started, first = time.perf_counter(), None
-        sampling = request.sampling
+        started = time.perf_counter()
         prompt = self._tokens_of(build_prompt(request, self.count_tokens, self.context, self._template))
         if self._begin is not None and prompt[:1] != [self._begin]:
             prompt.insert(0, self._begin)
-        finisher, text = Finisher(request.story, stop=sampling.stop), TokenText(self._decode)
-        reason: FinishReason = "length"
-        new = cached = 0
-        stream = self._batching.stream(prompt, self._config(sampling))
-        try:
-            for step in stream:
-                if step.new and first is None:
-                    first = time.perf_counter()
-                new, cached = new + len(step.new), step.cached
-                ended = bool(step.new) and step.new[-1] in self._stops
-                shown = finisher.feed(text.add(step.new[:-1] if ended else step.new))
-                if step.finished:
-                    reason = "end" if ended else "length"
-                    shown += finisher.feed(text.rest())
-                if not emit(shown):
-                    reason = "cancelled"
-                    break
-                if finisher.stop_reason is not None:
-                    break
-        finally:
-            stream.close()  # cancels what isn't finished
-        ended_at = time.perf_counter()
-        continuation, reason = finisher.finish(reason)
-        return StoryOutput(
-            request_id=request.request_id,
-            text=continuation,
-            finish_reason=reason,
-            model_version=self._version,
-            seed=sampling.seed,
+        return tell(
+            request,
+            emit,
+            self._batching.stream(prompt, generation_config(request.sampling, self._stops)),
+            finisher=Finisher(request.story, stop=request.sampling.stop),
+            decode=self._decode,
+            stops=self._stops,
+            started=started,
             prompt_tokens=len(prompt),
-            cached_tokens=cached,
-            new_tokens=new,
-            prefill_s=(first or ended_at) - started,
-            decode_s=ended_at - (first or ended_at),
+            version=self._version,
         )
 
     def close(self) -> None:
         """Free memory and threads, once the running calls have ended. A second call does nothing."""
-        with self._idle:
-            if self._closed:
-                return
-            self._closed = True
-            self._idle.wait_for(lambda: self._running == 0)
-        self._batching.close()
+        if self._calls.close():
+            self._batching.close()
 
     def _tokens_of(self, text: str) -> list[int]:
         return self._batching.tokens_of(text)
 
     def _decode(self, tokens: list[int]) -> str:
         return b"".join(self._bytes.get(token, b"") for token in tokens).decode("utf-8", "replace")
-
-    def _config(self, sampling: Sampling) -> Any:
-        return generation_config(sampling, self._stops)
 
 
 def generation_config(sampling: Sampling, stops: frozenset[int]) -> Any:

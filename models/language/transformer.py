@@ -5,21 +5,21 @@ Knows no queue, no Discord and no prompt craft.
 import logging
 import subprocess
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from models.language.adapters import Adapter, AdapterError
-from models.language.continuation import Finisher, FinishReason, build_prompt, recognise
+from models.language.continuation import Finisher, build_prompt, recognise
 from models.language.continuous_batching import Batching, BatchLimits, OutOfMemoryError
+from models.language.open_calls import OpenCalls
 from models.language.story_model import Emit
-from models.language.token_text import TokenText
+from models.language.token_stream import StoryFinisher, tell
 from models.language.torch_memory import available_bytes, fitted
 from models.language.weight_fetch import full_disk_as_a_sentence, require_free
 from models.language.weight_files import WeightsCorruptError, inspect, sha256_of
@@ -34,17 +34,6 @@ PromptBuilder = Callable[[StoryRequest, Callable[[str], int], int], str]
 # Tokens with which model families end a turn or a text, beside the one that the model's configuration names.
 _ENDS: Final = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>")
 _UNPACKED_BYTES: Final = 5  # of a directory in bf16 for each byte of a GGUF, which has at least 3 bits a weight
-
-
-class StoryFinisher(Protocol):
-    """Makes a continuation of what a model decodes. See continuation.Finisher."""
-
-    @property
-    def stop_reason(self) -> FinishReason | None: ...
-
-    def feed(self, text: str) -> str: ...
-
-    def finish(self, reason: FinishReason) -> tuple[str, FinishReason]: ...
 
 
 class TransformersModel:
@@ -128,8 +117,7 @@ class TransformersModel:
         self._finisher = finisher or (lambda request: Finisher(request.story, stop=request.sampling.stop))
         self._stops = _stops_of(network, tokenizer)
         self._batching = Batching(network, limits)
-        self._running, self._closed = 0, False
-        self._idle = threading.Condition()
+        self._calls = OpenCalls()
 
     @property
     def version(self) -> str:
@@ -158,70 +146,34 @@ class TransformersModel:
         """Continue the story; see `StoryModel.generate`. `emit` is also called with "" to ask whether to go on: for
         every token whose text is held back, and while a long prompt is read. Raises OutOfMemoryError (a ValueError) for
         a request that memory doesn't suffice for; the others go on."""
-        with self._idle:
-            if self._closed:
-                raise RuntimeError("the model is closed")
-            self._running += 1
-        try:
+        with self._calls.entered():
             return self._generate(request, emit)
-        finally:
-            with self._idle:
-                self._running -= 1
-                self._idle.notify_all()
 
     def _generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
-        started, first = time.perf_counter(), None
+        started = time.perf_counter()
         prompt = self._tokens_of(self._prompt(request, self.count_tokens, self._context))
-        sampling = request.sampling
-        if len(prompt) + sampling.max_new_tokens > self._context:
+        wanted = request.sampling.max_new_tokens
+        if len(prompt) + wanted > self._context:
             raise ValueError(
-                f"{len(prompt)} tokens of prompt and {sampling.max_new_tokens} new ones are more than the context of "
+                f"{len(prompt)} tokens of prompt and {wanted} new ones are more than the context of "
                 f"{self._context} tokens"
             )
-        finisher, text = self._finisher(request), TokenText(self._decode)
-        reason: FinishReason = "length"
-        new = cached = 0
-        stream = self._batching.stream(request.request_id, prompt, sampling, self._stops)
-        try:
-            for step in stream:
-                if step.new and first is None:
-                    first = time.perf_counter()
-                new, cached = new + len(step.new), step.cached
-                ended = bool(step.new) and step.new[-1] in self._stops
-                shown = finisher.feed(text.add(step.new[:-1] if ended else step.new))
-                if step.finished:
-                    reason = "end" if ended else "length"
-                    shown += finisher.feed(text.rest())
-                if not emit(shown):
-                    reason = "cancelled"
-                    break
-                if finisher.stop_reason is not None:
-                    break
-        finally:
-            stream.close()  # cancels what isn't finished
-        ended_at = time.perf_counter()
-        continuation, reason = finisher.finish(reason)
-        return StoryOutput(
-            request_id=request.request_id,
-            text=continuation,
-            finish_reason=reason,
-            model_version=self._version,
-            seed=sampling.seed,
+        return tell(
+            request,
+            emit,
+            self._batching.stream(request.request_id, prompt, request.sampling, self._stops),
+            finisher=self._finisher(request),
+            decode=self._decode,
+            stops=self._stops,
+            started=started,
             prompt_tokens=len(prompt),
-            cached_tokens=cached,
-            new_tokens=new,
-            prefill_s=(first or ended_at) - started,
-            decode_s=ended_at - (first or ended_at),
+            version=self._version,
         )
 
     def close(self) -> None:
         """Free memory and threads, once the running calls have ended. A second call does nothing."""
-        with self._idle:
-            if self._closed:
-                return
-            self._closed = True
-            self._idle.wait_for(lambda: self._running == 0)
-        self._batching.close()
+        if self._calls.close():
+            self._batching.close()
 
     def _tokens_of(self, prompt: str) -> list[int]:
         tokens: list[int] = self._tokenizer(prompt)["input_ids"]

@@ -3,6 +3,7 @@ loaded, and loads none before it is asked for; knows no process.
 """
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -105,8 +106,7 @@ def host(config: WorkerConfig, factory: str = "") -> NamedModels:
     """The configured model, and beside it those of our own. Blocks until the first can answer; raises what
     `load_story_model` raises."""
     default = load_story_model(config, factory)
-    return NamedModels(default, {"gpt": _gpt, "ngram": partial(_ngram, config),
-                                 "house": partial(_house, config)})  # fmt: skip
+    return NamedModels(default, {"gpt": _gpt, "ngram": partial(_ngram, config), "house": partial(_house, config)})
 
 
 def _gpt() -> StoryModel:
@@ -128,6 +128,7 @@ def _ngram(config: WorkerConfig) -> StoryModel:
 
 
 def _house(config: WorkerConfig) -> StoryModel:
+    torch_is_taken = "torch" in sys.modules  # by the main model, which has set its own number of threads
     try:
         import torch
 
@@ -139,6 +140,7 @@ def _house(config: WorkerConfig) -> StoryModel:
         ) from error
     from models.language.weight_files import sha256_of
 
-    torch.set_num_threads(config.threads or 1)  # of a network this small, more would wait for each other
+    if not torch_is_taken:
+        torch.set_num_threads(config.threads or 1)  # of a network this small, more would wait for each other
     version = f"house-gpt@{sha256_of(GPT_FOLDER / 'model.safetensors')[:8]}"
     return HouseStoryModel(GPT.load(GPT_FOLDER), Path(config.data_dir), version=version)

@@ -135,7 +135,7 @@ class Run:
         self.optimizers = _optimizers(self.model, recipe)
         self.position = Position(step=0, began=time.time(), progress=0.0, recipe=asdict(recipe))
         if found := checkpoint.newest(folder / "checkpoints"):
-            self.position = checkpoint.restore(found, self.model, self.optimizers)
+            self.position = checkpoint.restore(found, dict(self.model.named_parameters()), self.optimizers)
         self._log = folder / "losses.jsonl"
         self._forget_after(self.position.step)
 
@@ -225,7 +225,8 @@ class Run:
         return GPT(self.model, self.tokenizer)
 
     def checkpoint(self) -> Path:
-        return checkpoint.save(self.folder / "checkpoints", self.model, self.optimizers, self.position)
+        weights = dict(self.model.named_parameters())
+        return checkpoint.save(self.folder / "checkpoints", weights, self.optimizers, self.position)
 
 
 def _optimizers(model: LlamaForCausalLM, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:

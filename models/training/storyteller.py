@@ -33,8 +33,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from models.language.adapters import CONFIG, WEIGHTS
 from models.language.chat_template import ChatTemplate, recognise
 from models.language.known_models import DEFAULT_SPEC
-from models.training import adapter_checkpoint
-from models.training.adapter_checkpoint import Position
+from models.training import checkpoint
+from models.training.checkpoint import Position
 from models.training.story_windows import Tales, Window
 
 PROJECTIONS: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -106,8 +106,8 @@ class Storyteller:
         }
         self.optimizer = torch.optim.AdamW(self.weights.values(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.0)
         self.position = Position(step=0, progress=0.0)
-        if found := adapter_checkpoint.newest(folder / "checkpoints"):
-            self.position = adapter_checkpoint.restore(found, self.weights, self.optimizer)
+        if found := checkpoint.newest(folder / "checkpoints"):
+            self.position = checkpoint.restore(found, self.weights, {"adamw": self.optimizer})
         self._log = folder / "losses.jsonl"
         self._forget_after(self.position.step)
 
@@ -194,7 +194,7 @@ class Storyteller:
     def _keep_best(self) -> None:
         value, step = held_out_loss(self.network, self.held_out, bf16=self.recipe.bf16), self.position.step
         self._write(step=step, dev=value)
-        if value < self.position.best:
+        if self.position.best is None or value < self.position.best:
             save_adapter(self.network, self.folder / "best", base=self.recipe.base)
             self.position = Position(
                 step=step,
@@ -205,7 +205,7 @@ class Storyteller:
             )
 
     def checkpoint(self) -> Path:
-        return adapter_checkpoint.save(self.folder / "checkpoints", self.weights, self.optimizer, self.position)
+        return checkpoint.save(self.folder / "checkpoints", self.weights, {"adamw": self.optimizer}, self.position)
 
 
 def with_adapter(network: Any, *, rank: int, alpha: int) -> PeftModel:
