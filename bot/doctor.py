@@ -3,6 +3,7 @@ model and database as a start would: a database of an older version is copied an
 """
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import platform
@@ -19,6 +20,7 @@ import aiohttp
 import discord
 
 from bot.client import NEEDED_PERMISSIONS, invite_url
+from bot.control import NotRunningError, ask
 from bot.engines import engine_of, why_unavailable
 from bot.models_on_disk import describe
 from bot.settings import Settings, SettingsError, worker_environment
@@ -106,12 +108,34 @@ async def _engine(settings: Settings) -> list[Finding]:
         return _fix(
             "engine", f"{' and '.join(missing)} missing; pip install 'inkwell[torch]', or set STORY_ENGINE=auto"
         )
-    # In a process of its own: the Discord side never loads it, and a broken native library may end whoever loads it.
-    answer = await _run(sys.executable, "-c", "import xllamacpp")
+    result = []
+    if settings.story_engine != "openvino":
+        reason = await _why_not("import xllamacpp")
+        if reason:
+            return _fix("engine", f"llama.cpp can't be loaded ({reason}); on Debian and Ubuntu: apt install libgomp1")
+        result += _ok("engine", "llama.cpp loads")
+    if settings.story_engine == "openvino" or (
+        settings.story_engine == "auto" and importlib.util.find_spec("openvino_genai") is not None
+    ):
+        reason = await _why_not("from models.language.openvino_batching import library; library()")
+        if not reason:
+            result += _ok("engine", "OpenVINO loads")
+        elif settings.story_engine == "auto":
+            result += _note("engine", f"OpenVINO can't be loaded ({reason}), so llama.cpp is used")
+        else:
+            result += _fix(
+                "engine", f"OpenVINO can't be loaded ({reason}); pip install openvino-genai, or set STORY_ENGINE=auto"
+            )
+    return result
+
+
+async def _why_not(program: str) -> str:
+    """Why these lines of Python fail; "" when they don't. In a process of its own: the Discord side never loads a
+    model's library, and a broken one may end whoever loads it."""
+    answer = await _run(sys.executable, "-c", program)
     if answer.returncode == 0:
-        return _ok("engine", "llama.cpp loads")
-    reason = (answer.stderr.strip().splitlines() or [f"it ended with status {answer.returncode}"])[-1]
-    return _fix("engine", f"llama.cpp can't be loaded ({reason}); on Debian and Ubuntu: apt install libgomp1")
+        return ""
+    return (answer.stderr.strip().splitlines() or [f"it ended with status {answer.returncode}"])[-1]
 
 
 async def _run(*command: str) -> "subprocess.CompletedProcess[str]":
@@ -169,7 +193,7 @@ async def _gpu(settings: Settings) -> list[Finding]:
     if settings.remote:
         return []
     if program is None:
-        return _note("gpu", "none; the CPU engine (llama.cpp) is used")
+        return _note("gpu", "none; the CPU is used")
     broken = _fix("gpu", "nvidia-smi fails; repair the driver, or set STORY_ENGINE=llama_cpp to use the CPU")
     try:
         answer = await _run(program, "--query-gpu=name,memory.total", "--format=csv,noheader")
@@ -210,6 +234,9 @@ async def _port(settings: Settings) -> list[Finding]:
         try:
             probe.bind(("127.0.0.1", settings.sandbox_port))
         except OSError:
+            with contextlib.suppress(NotRunningError):
+                await ask(settings.data_dir, "status")
+                return _note("port", f"{settings.sandbox_port} is the page of the Inkwell that runs on this folder")
             return _fix("port", f"{settings.sandbox_port} is taken; stop the other program or set SANDBOX_PORT=0")
     return _ok("port", f"{settings.sandbox_port} is free for the sandbox page")
 

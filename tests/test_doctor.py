@@ -1,5 +1,6 @@
 """`inkwell doctor`: every line says ok or what to do, and the exit status sums them up."""
 
+import importlib.util
 import json
 import shutil
 import socket
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from bot import doctor
+from bot.control import listening
 from bot.doctor import Finding, findings
 from bot.sandbox import Sandbox, point_discord_at
 from bot.sandbox.permissions import Permission
@@ -57,7 +59,7 @@ async def test_before_the_first_start_all_is_well_but_the_model(tmp_path: Path) 
     assert [line[:17].split() for line in lines if line.startswith(("ok", "FIX"))] == [
         ["ok", "settings"],
         ["ok", "python"],
-        ["ok", "engine"],
+        *[["ok", "engine"]] * (2 if importlib.util.find_spec("openvino_genai") else 1),
         ["ok", "disk"],
         ["FIX", "model"],
     ]
@@ -193,20 +195,25 @@ async def test_gpu_names_what_there_is(
 
 async def test_gpu_says_that_none_is_no_fault(tmp_path: Path, tiny_model: TinyModel) -> None:
     (finding,) = await doctor._gpu(settings_for(tmp_path, tiny_model))
-    assert (finding.verdict, finding.words) == ("note", "none; the CPU engine (llama.cpp) is used")
+    assert (finding.verdict, finding.words) == ("note", "none; the CPU is used")
 
 
 async def test_engine_says_what_is_missing(
     tmp_path: Path, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (finding,) = await doctor._engine(settings_for(tmp_path, tiny_model))
-    assert (finding.verdict, finding.words) == ("ok", "llama.cpp loads")
+    here = await doctor._engine(settings_for(tmp_path, tiny_model))
+    openvino = ["OpenVINO loads"] if importlib.util.find_spec("openvino_genai") else []
+    assert [(finding.verdict, finding.words) for finding in here] == [("ok", w) for w in ["llama.cpp loads", *openvino]]
     (tmp_path / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (finding,) = await doctor._engine(settings_for(tmp_path, tiny_model))
     assert finding.verdict == "fix"
     assert "libgomp.so.1: cannot open shared object file" in finding.words
     assert finding.words.endswith("apt install libgomp1")
+    (tmp_path / "openvino_genai.py").write_text("raise ImportError('no such processor')")
+    (finding,) = await doctor._engine(settings_for(tmp_path, tiny_model, story_engine="openvino"))
+    assert finding.verdict == "fix"
+    assert "OpenVINO can't be loaded (ImportError: no such processor)" in finding.words
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     (finding,) = await doctor._engine(settings_for(tmp_path, tiny_model, story_engine="transformers"))
     assert finding.verdict == "fix"
@@ -242,6 +249,14 @@ async def test_port_is_looked_at_where_the_sandbox_needs_it(tmp_path: Path, tiny
         assert finding.verdict == "fix"
         assert finding.words == f"{port} is taken; stop the other program or set SANDBOX_PORT=0"
         assert await doctor._port(settings_for(tmp_path, tiny_model, sandbox_port=port, discord_token=TOKEN)) == []
+
+        async def status() -> bytes:
+            return b"{}"
+
+        async with listening(tmp_path, {"status": status}):
+            (finding,) = await doctor._port(settings_for(tmp_path, tiny_model, sandbox_port=port))
+        assert finding.verdict == "note"
+        assert finding.words == f"{port} is the page of the Inkwell that runs on this folder"
     (finding,) = await doctor._port(settings_for(tmp_path, tiny_model, sandbox_port=port))
     assert finding.verdict == "ok"
 

@@ -12,6 +12,7 @@ Needs gguf, numpy and safetensors, and no torch: this runs where nothing but lla
 """
 
 import argparse
+import logging
 import re
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from models.language.weight_fetch import full_disk_as_a_sentence, require_free
 if TYPE_CHECKING:
     import gguf
     import numpy as np
+
+log = logging.getLogger(__name__)
 
 _NAME: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 _GROWTH: Final = 2  # Q8_0 takes at most twice the bytes of the 4-bit types
@@ -44,6 +47,7 @@ def merged(path: Path, adapter: Adapter, data_dir: Path, version: str) -> Path:
     with full_disk_as_a_sentence(folder):
         folder.mkdir(parents=True, exist_ok=True)
         require_free(folder, _GROWTH * path.stat().st_size)
+    log.info("putting %s into the weights of %s: once, some seconds", adapter.version, version)
     command = [sys.executable, "-m", "models.language.adapter_merge", str(path.absolute()), str(adapter.path)]
     root = Path(__file__).parents[2]  # where `models` is found, whatever the working directory
     done = subprocess.run([*command, str(target)], cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
