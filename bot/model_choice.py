@@ -35,21 +35,27 @@ def show(settings: Settings) -> int:
     hardware = _hardware()
     gpu = f"a GPU with {hardware.gpu_memory_bytes / _GB:.0f} GB" if hardware.gpu_memory_bytes else "no GPU"
     table = Table(title=f"Story models. This machine: {hardware.memory_bytes / _GB:.0f} GB of memory, {gpu}.")
-    for column in ("Model", "Writes", "Licence", "Download", "Memory", "Here", "Tried"):
-        table.add_column(column, justify="right" if column in ("Download", "Memory") else "left", overflow="fold")
+    table.add_column("Model", no_wrap=True)
+    table.add_column("Writes")
+    table.add_column("Licence", min_width=10)
+    for column in ("Download", "Memory"):
+        table.add_column(column, justify="right")
+    table.add_column("Here")
     for row in CATALOGUE:
         asked = " (to accept)" if licences.needs_acceptance(row.licence, settings.data_dir) else ""
         table.add_row(
             row.name,
             ", ".join(row.languages),
             row.licence.name + asked,
-            _size(row.download_bytes) if row.download_bytes else "comes along",
+            _size(row.download_bytes) if row.download_bytes else "none",
             _size(row.memory_bytes) + (" GPU" if row.wants_gpu else ""),
             _here(row, settings, hardware),
-            row.tried,
         )
     console = Console()
     console.print(table)
+    for tried in dict.fromkeys(row.tried for row in CATALOGUE):
+        names = ", ".join(row.name for row in CATALOGUE if row.tried == tried)
+        console.print(f"{names}: {tried}.", highlight=False, markup=False)
     if not settings.remote and of_spec(settings.story_model) is None:
         console.print(f"STORY_MODEL is {settings.story_model}, which is none of these.", markup=False, soft_wrap=True)
     console.print("inkwell models pull NAME fetches one, inkwell models use NAME chooses it.", highlight=False)

@@ -152,8 +152,9 @@ def named(name: str) -> Recommended:
         if wanted in (row.name, row.spec.lower() or None):
             return row
     names = [row.name for row in CATALOGUE]
-    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}."
+    near = [each for each in names if wanted and wanted in each]
+    near = near or difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}."
     raise UnknownModelNameError(f"The table has no model {name!r}: {hint}")
 
 
