@@ -75,6 +75,39 @@ def pull(
     raise typer.Exit(fetch(spec or settings.story_model, settings.data_dir))
 
 
+models = typer.Typer(help="Story models that suit this machine: see, fetch and choose them.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
+ModelName = Annotated[str, typer.Argument(help="A name of the table (inkwell models list).")]
+AcceptLicence = Annotated[
+    bool, typer.Option("--accept-licence", help="Say yes to the model's licence, which you have read.")
+]
+
+
+@models.command("list")
+def list_models(data_dir: DataDir = None) -> None:
+    """Show the recommended models: size, languages, licence, what is here and what suits this machine."""
+    from bot.model_choice import show
+
+    raise typer.Exit(show(_settings(data_dir)))
+
+
+@models.command("pull")
+def pull_model(name: ModelName, accept_licence: AcceptLicence = False, data_dir: DataDir = None) -> None:
+    """Fetch a model of the table."""
+    from bot import model_choice
+
+    raise typer.Exit(model_choice.pull(name, _settings(data_dir), accept_licence=accept_licence))
+
+
+@models.command("use")
+def use_model(name: ModelName, accept_licence: AcceptLicence = False, data_dir: DataDir = None) -> None:
+    """Make a model of the table the main one: writes STORY_MODEL into .env and leaves the rest of it alone."""
+    from bot import model_choice
+
+    raise typer.Exit(model_choice.use(name, _settings(data_dir), accept_licence=accept_licence))
+
+
 @app.command()
 def invite(application_id: Annotated[int, typer.Argument(help="The application's id (Developer Portal).")]) -> None:
     """Print the link with which a server owner installs the bot, with the least permissions that it needs."""

@@ -3,14 +3,24 @@
 import sys
 from pathlib import Path
 
+from bot import licences
 from models.language import weights
 from models.language.adapters import resolve_adapter
+from models.language.catalogue import of_spec
 from models.language.weight_files import check_language_model
 from models.language.weight_progress import console_progress
 
 
 def fetch(spec: str, data_dir: Path) -> int:
-    """Make sure that the model is there, with a progress bar while it comes; the exit status of a command."""
+    """Make sure that the model is there, with a progress bar while it comes; the exit status of a command. One whose
+    licence restricts use is refused until somebody has accepted it."""
+    row = of_spec(spec)
+    if row is not None and licences.needs_acceptance(row.licence, data_dir):
+        sys.stderr.write(
+            f"{row.name} stands under the {row.licence.name} ({row.licence.links[0]}), which nobody has accepted here "
+            f"yet: run `inkwell models use {row.name}`, or set another STORY_MODEL.\n"
+        )
+        return 1
     try:
         with console_progress(sys.stderr) as (progress, _):
             model = weights.resolve(spec, data_dir, fetch=True, progress=progress)

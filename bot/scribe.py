@@ -35,6 +35,14 @@ _AGAIN = mark("*My pen broke; I begin again…*")
 _STOPPED = mark("*Stopped before the first word.*")
 _SILENT = mark("*I found nothing to add. Press Retry, or write a little more.*")
 _GAVE_UP = mark("*I tried this {count} times and was interrupted each time. Press Retry to try once more.*")
+_ROUTED = {
+    "gpt": mark(
+        "The main model doesn't write Chinese, so the small GPT wrote this. `model:` in /story chooses another."
+    ),
+    "house": mark(
+        "The main model doesn't write Chinese, so the house voice wrote this. `model:` in /story chooses another."
+    ),
+}
 
 
 @dataclass
@@ -177,7 +185,7 @@ class Scribe:
     async def _show(self, job: OpenJob, turn: Turn, live: LiveMessage, head: str, say: Say) -> None:
         """The text is safe: show it for good, and end the job."""
         if turn.text.strip():
-            ids = await live.finish(_shown(head, turn.text), story_buttons(turn.id, say))
+            ids = await live.finish(_shown(head, turn.text) + _note(job, say), story_buttons(turn.id, say))
         else:
             words = _STOPPED if turn.state == "cancelled" else _SILENT
             ids = await self._show_without_text(job, live, head, say(words), say)
@@ -194,6 +202,12 @@ class Scribe:
         if before is None:
             return await live.finish(head + words, story_buttons(job.turn.id, say, failed=True))
         return await live.finish(f"{_shown(head, before.text)}\n-# {words}", story_buttons(before.id, say))
+
+
+def _note(job: OpenJob, say: Say) -> str:
+    """Below the first answer of a model that nobody chose."""
+    words = _ROUTED.get(job.job.model) if job.job.routed else None
+    return f"\n-# {say(words)}" if words else ""
 
 
 def _shown(head: str, text: str) -> str:

@@ -13,6 +13,7 @@ import simcord
 
 from bot.client import StoryBot
 from bot.pace import TooFastError
+from bot.recovery import finish_open_jobs
 from bot.settings import Settings
 from bot.store import Store
 from bot.stories import EmptyPromptError, clean
@@ -402,3 +403,73 @@ async def test_a_model_that_is_not_here_is_explained_and_retry_takes_the_main_on
         turn = await at.store.turn(story.head_turn_id)
         assert turn.recipe is not None
         assert turn.recipe.model == "default"
+
+
+SMALL = "狐狸抬头看着葡萄，又看了看天。"
+CHINESE = "从前有一只狐狸，它想吃树上的葡萄。"
+
+
+def main_and_small() -> NamedModels:
+    return NamedModels(BigramModel(), {"gpt": lambda: BigramModel(SMALL)})
+
+
+async def recipe_model(at: Scene) -> tuple[str, str]:
+    """The model of the story's last turn, as it was asked for, and who answered."""
+    story = await at.store.latest_story(at.channel.id)
+    assert story is not None
+    turn = await at.store.turn(story.head_turn_id)
+    assert turn.recipe is not None
+    assert "-# " not in turn.text  # what was said about it is no part of the story
+    return turn.recipe.model, turn.recipe.model_version
+
+
+async def test_a_chinese_story_goes_to_a_model_that_writes_chinese_which_is_said_once(tmp_path: Path) -> None:
+    async with scene(tmp_path, main_and_small) as at:
+        await at.tell(CHINESE, length="short")
+        assert await recipe_model(at) == ("gpt", BigramModel(SMALL).version)
+        assert at.last.content.splitlines()[-1].startswith("-# The main model doesn't write Chinese, so the small GPT")
+        assert labels(at.last) == FINISHED
+        await at.writer.click(at.last, label="Continue")
+        assert await recipe_model(at) == ("gpt", BigramModel(SMALL).version)
+        assert "-# " not in at.last.content
+
+
+async def test_an_english_story_a_chosen_model_and_a_main_model_that_writes_chinese_are_left_alone(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, main_and_small) as at:
+        for prompt, options in ((OPENING, {}), (CHINESE, {"model": "default"}), (CHINESE, {"model": "gpt"})):
+            await at.tell(prompt, length="short", **options)
+            assert (await recipe_model(at))[0] == options.get("model", "default")
+            assert "-# " not in at.last.content
+    async with scene(tmp_path / "other", main_and_small, story_model="Qwen/Qwen2.5-0.5B-Instruct") as at:
+        await at.tell(CHINESE, length="short")
+        assert (await recipe_model(at))[0] == "default"
+        assert "-# " not in at.last.content
+
+
+async def test_a_chinese_story_that_failed_is_retried_by_a_model_that_writes_chinese(tmp_path: Path) -> None:
+    async with scene(tmp_path, main_and_small) as at:
+        await at.tell(CHINESE, length="short", model="house")
+        assert "That model isn't ready here" in at.last.content
+        await at.writer.click(at.last, label="Retry")
+        assert await recipe_model(at) == ("gpt", BigramModel(SMALL).version)
+        assert "so the small GPT wrote this" in at.last.content
+
+
+async def test_that_nobody_chose_the_model_is_still_known_after_a_restart(tmp_path: Path) -> None:
+    async with scene(tmp_path, main_and_small) as at:
+        asked = {"guild_id": None, "channel_id": at.channel.id, "user_id": at.writer.id, "application_id": 1}
+        await at.store.begin_story(
+            prompt=CHINESE,
+            sampling=Sampling(),
+            model="gpt",
+            routed=True,
+            interaction_token=None,
+            locale="zh-CN",
+            **asked,
+        )
+        (job,) = await at.store.open_jobs()
+        assert (job.job.model, job.job.routed) == ("gpt", True)
+        await finish_open_jobs(at.bot, [job])
+        assert at.last.content.splitlines()[-1].startswith("-# 主模型不会写中文")

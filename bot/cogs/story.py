@@ -19,10 +19,11 @@ from bot.locales import mark, speaker
 from bot.scribe import THINKING
 from bot.store import OpenJob, Turn
 from bot.store.errors import NotYoursError
-from bot.stories import MAX_PROMPT_CHARS, clean, ending
+from bot.stories import MAX_PROMPT_CHARS, clean, ending, story_text
 from bot.streaming import LiveMessage, Surface
 from models.serving.engine import EngineClosedError
 from models.serving.requests import DEFAULT_MODEL, Sampling
+from models.serving.routing import chinese_writers_here, languages_of, writer_of
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +71,14 @@ class StoryCog(commands.Cog, name="Story"):
         prompt: app_commands.Range[str, 1, MAX_PROMPT_CHARS],
         length: str = "medium",
         seed: app_commands.Range[int, 0, MAX_SEED] | None = None,
-        model: str = DEFAULT_MODEL,
+        model: str | None = None,
     ) -> None:
         words = clean(prompt)
         self._admit(interaction)
         sampling = Sampling(max_new_tokens=LENGTHS[length], seed=_new_seed() if seed is None else seed)
-        persisted = self.bot.store.begin_story(prompt=words, sampling=sampling, model=model, **_asked(interaction))
+        asked = _asked(interaction)
+        writer = self._routed(words, asked) if model is None else {"model": model}
+        persisted = self.bot.store.begin_story(prompt=words, sampling=sampling, **writer, **asked)
         acknowledged = interaction.response.defer(thinking=True)  # Discord waits only 3 s
         job, callback = await self._acknowledge_and_persist(interaction, acknowledged, persisted)
         delivery = self._delivery(interaction)
@@ -97,7 +100,8 @@ class StoryCog(commands.Cog, name="Story"):
         """The answer is a new message; the buttons move on with the story."""
         self._admit(interaction)
         turn = await self.bot.store.turn(turn_id)
-        persisted = self.bot.store.continue_story(turn_id, **_again(turn), **_asked(interaction))
+        asked = _asked(interaction)
+        persisted = self.bot.store.continue_story(turn_id, **await self._again(turn, asked), **asked)
         acknowledged = interaction.response.edit_message(view=None)
         job, _ = await self._acknowledge_and_persist(interaction, acknowledged, persisted)
         delivery = self._delivery(interaction)
@@ -108,7 +112,8 @@ class StoryCog(commands.Cog, name="Story"):
         self._admit(interaction)
         turn = await self.bot.store.turn(turn_id)
         await self._must_own(interaction, turn)
-        persisted = self.bot.store.retry(turn_id, **_again(turn), **_asked(interaction))
+        asked = _asked(interaction)
+        persisted = self.bot.store.retry(turn_id, **await self._again(turn, asked), **asked)
         assert interaction.message is not None
         in_place = len(turn.message_ids) <= 1
         # An answer of several messages stays as it is; the new one stands below.
@@ -147,6 +152,24 @@ class StoryCog(commands.Cog, name="Story"):
         """Authors of the story, whoever asked for this turn, and moderators pass. Raises NotYoursError."""
         if not _moderates(interaction) and not await self.bot.store.is_owner(turn.id, interaction.user.id):
             raise NotYoursError(turn.id)
+
+    async def _again(self, turn: Turn, asked: dict[str, Any]) -> dict[str, Any]:
+        """The model and sampling of a turn, with a new seed. Nobody's choice stands for a turn without a recipe."""
+        if turn.recipe is None:
+            story = story_text(await self.bot.store.story_path(turn.id))
+            return {
+                "sampling": Sampling(max_new_tokens=LENGTHS["medium"], seed=_new_seed()),
+                **self._routed(story, asked),
+            }
+        return {"sampling": msgspec.structs.replace(turn.recipe.sampling, seed=_new_seed()), "model": turn.recipe.model}
+
+    def _routed(self, story: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Who writes where nobody chose: the main model, or another where the main one can't write the language."""
+        settings = self.bot.settings
+        main = None if settings.remote else languages_of(settings.story_model)
+        here = chinese_writers_here(settings.data_dir, str(asked["guild_id"] or asked["channel_id"]))
+        model = writer_of(story, main_languages=main, others=here)
+        return {"model": model, "routed": model != DEFAULT_MODEL}
 
     async def _acknowledge_and_persist(
         self, interaction: discord.Interaction[Any], acknowledged: Awaitable[Any], persisted: Awaitable[OpenJob]
@@ -210,13 +233,6 @@ def _asked(interaction: discord.Interaction[Any]) -> dict[str, Any]:
 
 def _moderates(interaction: discord.Interaction[Any]) -> bool:
     return interaction.guild_id is not None and interaction.permissions.manage_messages
-
-
-def _again(turn: Turn) -> dict[str, Any]:
-    """The model and sampling of a turn, with a new seed."""
-    before = turn.recipe.sampling if turn.recipe is not None else Sampling(max_new_tokens=LENGTHS["medium"])
-    model = turn.recipe.model if turn.recipe is not None else DEFAULT_MODEL
-    return {"sampling": msgspec.structs.replace(before, seed=_new_seed()), "model": model}
 
 
 def _new_seed() -> int:

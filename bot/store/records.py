@@ -12,7 +12,7 @@ from models.serving.requests import DEFAULT_MODEL, Sampling
 INTERACTION_TOKEN_S = 15 * 60  # Discord accepts follow-ups for this long
 
 _SAMPLING_FIELDS = frozenset(Sampling.__struct_fields__)
-_MODEL = "model"
+_MODEL, _ROUTED = "model", "routed"
 
 
 def story_of(row: sa.RowMapping) -> Story:
@@ -38,8 +38,15 @@ def job_of(row: sa.RowMapping, *, now: float) -> Job:
     values: dict[str, Any] = {column.name: row[column] for column in jobs.columns}
     if row[jobs.c.created_at] + INTERACTION_TOKEN_S <= now:
         values["interaction_token"] = None
-    model = values["sampling"].get(_MODEL, DEFAULT_MODEL)
-    return Job(**values | {"sampling": msgspec.convert(_sampling(values)["sampling"], Sampling), "model": model})
+    document = values["sampling"]
+    return Job(
+        **values
+        | {
+            "sampling": msgspec.convert(_sampling(values)["sampling"], Sampling),
+            "model": document.get(_MODEL, DEFAULT_MODEL),
+            "routed": document.get(_ROUTED, False),
+        }
+    )
 
 
 _parent = turns.alias("parent")
@@ -63,9 +70,9 @@ def recipe_document(recipe: Recipe | None) -> dict[str, Any] | None:
     return None if recipe is None else msgspec.to_builtins(recipe)
 
 
-def sampling_document(sampling: Sampling, model: str) -> dict[str, Any]:
-    """What stands in `jobs.sampling`: how the words are to be drawn, and from which model."""
-    return {**msgspec.to_builtins(sampling), _MODEL: model}
+def sampling_document(sampling: Sampling, model: str, *, routed: bool) -> dict[str, Any]:
+    """What stands in `jobs.sampling`: how the words are to be drawn, from which model, and whether nobody chose it."""
+    return {**msgspec.to_builtins(sampling), _MODEL: model, **({_ROUTED: True} if routed else {})}
 
 
 def _sampling(document: dict[str, Any]) -> dict[str, Any]:

@@ -97,6 +97,7 @@ class Job:
     user_key: str
     sampling: Sampling
     model: str
+    routed: bool  # nobody chose the model: the story's language did
     attempts: int
     error: str | None
     created_at: float

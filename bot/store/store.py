@@ -91,14 +91,17 @@ class Store:
         interaction_token: str | None,
         locale: str,
         model: str = DEFAULT_MODEL,
+        routed: bool = False,
         title: str = "",
         language: str = "",
     ) -> OpenJob:
         """A new story: its first turn (`prompt`, not blank), the open turn that will continue it, the job. `title`
-        defaults to the prompt's first words."""
+        defaults to the prompt's first words; `routed`: nobody chose `model`."""
         if not prompt.strip():
             raise ValueError("a story begins with a text")
-        asked = self._asked(user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale, model)
+        asked = self._asked(
+            user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale, model, routed
+        )
         return await self._write(
             work.begin_story,
             asked,
@@ -119,12 +122,15 @@ class Store:
         interaction_token: str | None,
         locale: str,
         model: str = DEFAULT_MODEL,
+        routed: bool = False,
         text: str | None = None,
     ) -> OpenJob:
         """Go on from a turn, also from one in mid-story (a branch); `text` is what the member adds first. Raises
         TurnNotFoundError, TurnBusyError (of two who ask at once the first is served), TurnUndoneError,
         TurnWithoutTextError."""
-        asked = self._asked(user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale, model)
+        asked = self._asked(
+            user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale, model, routed
+        )
         return await self._write(work.continue_story, asked, turn_id, text=text)
 
     async def retry(
@@ -139,11 +145,14 @@ class Store:
         interaction_token: str | None,
         locale: str,
         model: str = DEFAULT_MODEL,
+        routed: bool = False,
     ) -> OpenJob:
         """Another continuation beside this one, which stays as an alternative. A failed or undone turn can be retried
         as long as the turn before it stands; of a prompt, its continuation is retried. Raises TurnNotFoundError,
         TurnBusyError, TurnUndoneError (the turn before was undone too)."""
-        asked = self._asked(user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale, model)
+        asked = self._asked(
+            user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale, model, routed
+        )
         return await self._write(work.retry, asked, turn_id)
 
     async def undo(self, turn_id: str, user_id: int, *, moderator: bool = False) -> Undone:
@@ -262,6 +271,7 @@ class Store:
         interaction_token: str | None,
         locale: str,
         model: str,
+        routed: bool,
     ) -> work.Asked:
         return work.Asked(
             user_key=self.person_key(user_id),
@@ -272,6 +282,7 @@ class Store:
             locale=locale,
             sampling=sampling,
             model=model,
+            routed=routed,
         )
 
     async def _write(self, step: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:

@@ -42,6 +42,7 @@ class Asked:
     locale: str
     sampling: Sampling
     model: str
+    routed: bool
 
 
 async def begin_story(
@@ -232,7 +233,7 @@ async def _open(
             interaction_token=asked.interaction_token,
             locale=asked.locale,
             user_key=asked.user_key,
-            sampling=sampling_document(asked.sampling, asked.model),
+            sampling=sampling_document(asked.sampling, asked.model, routed=asked.routed),
             attempts=0,
             created_at=now,
             updated_at=now,

