@@ -82,8 +82,8 @@ _TABLE: tuple[tuple[type[BaseException], Callable[..., str]], ...] = (
         NotYourStoryError,
         _fixed(
             mark(
-                "Somebody else wrote a part of this story, so it isn't yours to teach. I learn a story only from whoever "
-                "wrote every part of it that I did not write."
+                "Somebody else wrote a part of this story, so it isn't yours to teach. I learn a story only from "
+                "whoever wrote every part of it that I did not write."
             )
         ),
     ),

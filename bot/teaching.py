@@ -1,5 +1,5 @@
-"""Teaches a server's voice, and makes it forget, in a process of its own. Knows the store and how to start that process;
-knows no Discord and no model.
+"""Teaches a server's voice, and makes it forget, in a process of its own. Knows the store and how to start that
+process; knows no Discord and no model.
 
 One voice is taught at a time. Where a teaching was cut short, the next start learns that voice again from the store.
 """

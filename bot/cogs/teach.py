@@ -90,7 +90,8 @@ class TeachCog(
         self._admit(interaction)
         check_outside(file.filename, file.size)
         await interaction.response.defer(ephemeral=True, thinking=True)
-        title = " ".join(clean(file.filename).split())[:MAX_TITLE_CHARS]
+        name = file.title or file.filename  # Discord strips a file's name of all but ASCII
+        title = " ".join(clean(name).split())[:MAX_TITLE_CHARS]
         say = speaker(interaction.locale.value)
         await _show(interaction, say(_READING).format(title=_plain(title)))
         text = await asyncio.to_thread(text_of, await file.read())

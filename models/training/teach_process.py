@@ -1,7 +1,8 @@
-"""Teaching as a process of its own: `python -m models.training.teach_process DATA_DIR VOICE [--anew]`. Knows no Discord.
+"""Teaching as a process of its own, `python -m models.training.teach_process DATA_DIR VOICE [--anew]`. Knows no
+Discord.
 
-Standard input is a JSON array of texts: they come from an encrypted store, and must touch no disk on their way. Standard
-output is one JSON object a line: `{"type": "Heard"}` once the n-gram model knows them, then `Learned` or, for texts
+Standard input is a JSON array of texts: they come from an encrypted store, and must touch no disk on their way.
+Standard output is one JSON object a line: `{"type": "Heard"}` once the n-gram model knows them, then `Learned` or, for texts
 that can't be learned, `Refused`.
 """
 
