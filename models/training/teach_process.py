@@ -2,8 +2,8 @@
 Discord.
 
 Standard input is a JSON array of texts: they come from an encrypted store, and must touch no disk on their way.
-Standard output is one JSON object a line: `{"type": "Heard"}` once the n-gram model knows them, then `Learned` or, for texts
-that can't be learned, `Refused`.
+Standard output is one JSON object a line: `{"type": "Heard"}` once the n-gram model knows them, then `Learned` or,
+for texts that can't be learned, `Refused`.
 """
 
 import argparse
