@@ -72,12 +72,14 @@ class StoryBot(commands.AutoShardedBot):
     async def setup_hook(self) -> None:
         from bot.cogs.admin import AdminCog
         from bot.cogs.story import StoryCog
+        from bot.cogs.teach import TeachCog
 
         self._left_open = await self.store.open_jobs()  # before anybody can ask for more
         self.add_dynamic_items(StoryButton)
         await self.tree.set_translator(_Translator())
         await self.add_cog(StoryCog(self))
         await self.add_cog(AdminCog(self))
+        await self.add_cog(TeachCog(self))
         await self._sync_when_changed()
 
     async def on_ready(self) -> None:

@@ -14,6 +14,8 @@ from bot.store.errors import (
     StoreError,
     StoreFullError,
     StoryNotFoundError,
+    TaughtTextNotFoundError,
+    TaughtTooMuchError,
     TurnBusyError,
     TurnNotFoundError,
     TurnUndoneError,
@@ -21,6 +23,8 @@ from bot.store.errors import (
 )
 from bot.stories import EmptyPromptError
 from bot.streaming import MessageGoneError
+from bot.taught_file import NotTeachableError
+from bot.teaching import NoStoryError, NotYourStoryError, NoVoicesError, TeachingFailedError
 from models.serving.engine import (
     DeadlineExceededError,
     EngineClosedError,
@@ -43,6 +47,14 @@ _FULL = {
 }
 _EVERYBODY = mark("Too many people are writing right now ({count} wait). Try again in a minute.")
 _UNKNOWN = mark("Something went wrong on my side. Try again; if it stays, tell the admin this code: {code}.")
+_NOT_TEACHABLE = {
+    "name": mark("I learn only from .txt files. Save the text as one and attach that."),
+    "size": mark("That file is too large: I learn from at most 5 MiB at once. Cut it into parts."),
+    "empty": mark("There are no words in that file."),
+    "archive": mark("That is an archive or an office document, not a text. Take the text out and save it as .txt."),
+    "binary": mark("That file is not a text, whatever its name says. Save the text as .txt in UTF-8."),
+    "encoding": mark("I can't read that file's encoding for sure. Save it again as UTF-8 (or GB18030)."),
+}
 
 
 def _too_fast(error: TooFastError, say: Say) -> str:
@@ -53,6 +65,10 @@ def _overloaded(error: EngineOverloadedError, say: Say) -> str:
     return say(_FULL.get(error.scope, _EVERYBODY)).format(count=error.queued)
 
 
+def _not_teachable(error: NotTeachableError, say: Say) -> str:
+    return say(_NOT_TEACHABLE[error.reason])
+
+
 def _fixed(text: str) -> Callable[[BaseException, Say], str]:
     return lambda error, say: say(text)
 
@@ -61,6 +77,30 @@ def _fixed(text: str) -> Callable[[BaseException, Say], str]:
 _TABLE: tuple[tuple[type[BaseException], Callable[..., str]], ...] = (
     (EmptyPromptError, _fixed(mark("Give me a few words to begin with: I saw nothing I could continue."))),
     (TooFastError, _too_fast),
+    (NotTeachableError, _not_teachable),
+    (
+        NotYourStoryError,
+        _fixed(
+            mark(
+                "Somebody else wrote a part of this story, so it isn't yours to teach. I learn a story only from "
+                "whoever wrote every part of it that I did not write."
+            )
+        ),
+    ),
+    (NoStoryError, _fixed(mark("There is no story in that channel. Begin one with /story, or name another channel."))),
+    (
+        NoVoicesError,
+        _fixed(mark("Here a server elsewhere writes the stories, and it can't write in a voice taught here.")),
+    ),
+    (
+        TeachingFailedError,
+        _fixed(mark("The learning failed, and nothing was learned from it. Try again, or tell the admin.")),
+    ),
+    (TaughtTextNotFoundError, _fixed(mark("This server's voice was taught no such text. See /teach list."))),
+    (
+        TaughtTooMuchError,
+        _fixed(mark("This server's voice holds as much as it can. Forget a text first: /teach forget.")),
+    ),
     (EngineOverloadedError, _overloaded),
     (
         EngineClosedError,

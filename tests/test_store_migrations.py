@@ -32,8 +32,8 @@ ADD_A_COLUMN = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -43,8 +43,8 @@ REBUILD_A_TABLE = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -79,13 +79,13 @@ def with_revision(directory: Path, source: str) -> Path:
     """A copy of the real migrations with one revision more."""
     migrations = directory / "migrations"
     shutil.copytree(MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
-    (migrations / "versions" / "v0002_next.py").write_text(source)
+    (migrations / "versions" / "v0003_next.py").write_text(source)
     return migrations
 
 
 @pytest.fixture
 async def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A closed database of schema 0001 with one story, its key KEYS."""
+    """A closed database of schema 0002 with one story, its key KEYS."""
     monkeypatch.setattr("bot.store.store.load_keys", lambda *_, **__: KEYS)
     path = tmp_path / "data" / "inkwell.db"
     async with Store.open(path) as store:
@@ -99,7 +99,7 @@ async def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             interaction_token=None,
             locale="en-GB",
         )
-    assert revisions(path) == ("0001",)
+    assert revisions(path) == ("0002",)
     return path
 
 
@@ -146,7 +146,7 @@ def test_the_migrations_build_exactly_the_schema_that_the_queries_use(migrated: 
         expected = described(connection)
     fresh.dispose()
     assert described(migrated) == expected
-    assert len(expected) == 5
+    assert len(expected) == 6
 
 
 def printed(dialect: str) -> str:
@@ -197,25 +197,25 @@ async def test_an_upgrade_keeps_every_row_and_a_readable_encrypted_copy_from_bef
     path: Path, tmp_path: Path, source: str
 ) -> None:
     rows = story_rows(path)
-    (path.parent / "inkwell.db.before-0001").write_bytes(b"of an earlier upgrade")
+    (path.parent / "inkwell.db.before-0002").write_bytes(b"of an earlier upgrade")
     prepare(path, KEYS, with_revision(tmp_path, source))
 
-    assert revisions(path) == ("0002",)
+    assert revisions(path) == ("0003",)
     assert [sorted(map(str, row)) for row in story_rows(path)] == [sorted(map(str, (*row, "calm"))) for row in rows]
     (copy,) = path.parent.glob("*.before-*")
-    assert copy.name == "inkwell.db.before-0002"
+    assert copy.name == "inkwell.db.before-0003"
     assert copy.stat().st_mode & 0o777 == 0o600
     assert b"unmistakable" not in copy.read_bytes()
-    assert revisions(copy) == ("0001",)
+    assert revisions(copy) == ("0002",)
     assert story_rows(copy) == rows
 
 
 @pytest.mark.parametrize("source", [FAIL_HALF_WAY, ORPHAN_ROWS])
 async def test_a_failing_upgrade_leaves_the_database_as_it_was(path: Path, tmp_path: Path, source: str) -> None:
     rows = story_rows(path)
-    with pytest.raises(StoreMigrationError, match="0001 to 0002"):
+    with pytest.raises(StoreMigrationError, match="0002 to 0003"):
         prepare(path, KEYS, with_revision(tmp_path, source))
-    assert revisions(path) == ("0001",)
+    assert revisions(path) == ("0002",)
     assert story_rows(path) == rows
     with closing(sqlite.connect(path, KEYS)) as connection:
         assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'half'").fetchall()
@@ -228,7 +228,7 @@ async def test_code_from_before_an_upgrade_refuses_the_upgraded_file(path: Path,
     before = path.read_bytes()
     with pytest.raises(StoreTooNewError) as refused:
         prepare(path, KEYS)
-    assert (refused.value.found, refused.value.known) == ("0002", "0001")
+    assert (refused.value.found, refused.value.known) == ("0003", "0002")
     assert path.read_bytes() == before
 
 
@@ -247,6 +247,25 @@ async def test_a_disk_that_fills_under_the_copy_stops_the_upgrade_before_it_begi
     with pytest.raises(StoreFullError):
         async with Store.open(path):
             pytest.fail("it opened")
-    assert revisions(path) == ("0001",)
+    assert revisions(path) == ("0002",)
     assert story_rows(path) == rows
     assert not list(path.parent.glob("*.before-*"))
+
+
+async def test_the_first_published_schema_is_upgraded_with_its_rows_and_can_be_taught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.store.load_keys", lambda *_, **__: KEYS)
+    old = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, old, ignore=shutil.ignore_patterns("__pycache__", "v000[2-9]*"))
+    path = tmp_path / "inkwell.db"
+    prepare(path, KEYS, old)
+    assert revisions(path) == ("0001",)
+    with closing(sqlite.connect(path, KEYS)) as connection:
+        connection.execute("INSERT INTO kv VALUES ('kept', 'before', 1.0)")
+    async with Store.open(path) as store:
+        assert await store.get_value("kept") == "before"
+        assert await store.taught_texts(7) == ()
+        taught = await store.add_taught_text(guild_id=7, user_id=1, source="file", title="a.txt", text="words")
+        assert await store.taught_texts(7) == (taught,)
+    assert revisions(path) == ("0002",)

@@ -217,9 +217,9 @@ async def test_a_newer_database_is_refused_by_both_revisions_and_nothing_touched
     before = path.read_bytes()
     error = await refused(path, StoreTooNewError, key=KEY)
     assert isinstance(error, StoreTooNewError)
-    assert (error.found, error.known) == ("9042", "0001")
+    assert (error.found, error.known) == ("9042", "0002")
     assert "9042" in str(error)
-    assert "0001" in str(error)
+    assert "0002" in str(error)
     assert path.read_bytes() == before
 
 

@@ -91,6 +91,21 @@ class TurnNotFoundError(NotFoundError):
         super().__init__(f"there is no turn {turn_id!r}")
 
 
+class TaughtTextNotFoundError(NotFoundError):
+    """This server's voice was taught no text with this id, or it is being forgotten already."""
+
+    def __init__(self, text_id: str) -> None:
+        super().__init__(f"there is no taught text {text_id!r}")
+
+
+class TaughtTooMuchError(StoreError):
+    """The server's voice holds as much as it may. Forget a text first."""
+
+    def __init__(self, texts: int, characters: int) -> None:
+        super().__init__(f"{texts} texts of {characters} characters are taught already")
+        self.texts, self.characters = texts, characters
+
+
 class JobNotFoundError(NotFoundError):
     """No job has this id."""
 

@@ -12,6 +12,8 @@ T = TypeVar("T")
 TurnKind = Literal["prompt", "continuation"]
 TurnState = Literal["open", "done", "failed", "cancelled"]
 JobKind = Literal["start", "continue", "retry"]
+TaughtSource = Literal["file", "story"]
+TaughtState = Literal["learning", "learned", "forgetting"]
 JobState = Literal["queued", "running", "written", "done", "failed"]
 
 
@@ -123,6 +125,20 @@ class Undone:
     turn: Turn
     head: Turn
     changed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaughtText:
+    """A text that a server's voice was taught, without its words. `title` is the file's name or the story's title."""
+
+    id: str
+    guild_id: int
+    author_key: str
+    source: TaughtSource
+    title: str
+    characters: int
+    state: TaughtState
+    created_at: float
 
 
 @dataclass(frozen=True, kw_only=True)

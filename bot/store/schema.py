@@ -58,6 +58,8 @@ JOB_KINDS = ("start", "continue", "retry")
 JOB_STATES = ("queued", "running", "written", "done", "failed")
 OPEN_JOB_STATES = ("queued", "running", "written")
 UNWRITTEN_JOB_STATES = ("queued", "running")
+TAUGHT_SOURCES = ("file", "story")
+TAUGHT_STATES = ("learning", "learned", "forgetting")
 
 metadata = sa.MetaData(
     naming_convention={
@@ -173,6 +175,26 @@ jobs = sa.Table(
         sqlite_where=sa.text("interaction_token IS NOT NULL"),
         postgresql_where=sa.text("interaction_token IS NOT NULL"),
     ),
+)
+
+# What a server's voice was taught. A model can't unlearn one text: the others are kept to be learned again.
+taught_texts = sa.Table(
+    "taught_texts",
+    metadata,
+    sa.Column("id", Word(16), primary_key=True),
+    sa.Column("guild_id", sa.BigInteger, nullable=False),
+    sa.Column("author_key", Word(64), nullable=False),
+    sa.Column("source", Word(5), nullable=False),
+    sa.Column("title", Prose, nullable=False),
+    sa.Column("text", Prose, nullable=False),
+    sa.Column("characters", sa.Integer, nullable=False),
+    sa.Column("state", Word(10), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.CheckConstraint(_one_of("source", TAUGHT_SOURCES), name="source"),
+    sa.CheckConstraint(_one_of("state", TAUGHT_STATES), name="state"),
+    sa.CheckConstraint("(state = 'forgetting') = (text = '')", name="text"),
+    sa.Index(None, "guild_id"),
+    sa.Index(None, "author_key"),
 )
 
 guild_settings = sa.Table(

@@ -14,12 +14,12 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.store import settings, sqlite, tree, work
+from bot.store import settings, sqlite, teaching, tree, work
 from bot.store.cancellation import to_its_end
 from bot.store.keys import StoreKeys, load_keys
 from bot.store.lock import exclusive
 from bot.store.migrate import prepare
-from bot.store.rows import Counts, Job, OpenJob, Recipe, Setting, Story, Turn, Undone
+from bot.store.rows import Counts, Job, OpenJob, Recipe, Setting, Story, TaughtSource, TaughtText, Turn, Undone
 from bot.store.schema import stories, turns
 from models.serving.requests import DEFAULT_MODEL, Sampling
 
@@ -233,6 +233,46 @@ class Store:
     async def open_job_of_turn(self, turn_id: str) -> OpenJob | None:
         """The job that is writing this turn; None when it ended or never was."""
         return await self._read(work.open_job_of_turn, turn_id, now=self._clock())
+
+    # What voices were taught
+
+    async def add_taught_text(
+        self, *, guild_id: int, user_id: int, source: TaughtSource, title: str, text: str
+    ) -> TaughtText:
+        """Keep a text (not blank) that the server's voice is about to learn. Raises TaughtTooMuchError."""
+        return await self._write(
+            teaching.add,
+            guild_id=guild_id,
+            author_key=self.person_key(user_id),
+            source=source,
+            title=title,
+            text=text,
+        )
+
+    async def taught_text(self, guild_id: int, text_id: str) -> TaughtText:
+        """Raises TaughtTextNotFoundError."""
+        return await self._read(teaching.get, guild_id, text_id)
+
+    async def taught_texts(self, guild_id: int) -> tuple[TaughtText, ...]:
+        """What the server's voice was taught, newest first."""
+        return await self._read(teaching.all_of, guild_id)
+
+    async def words_to_learn(self, guild_id: int) -> tuple[str, ...]:
+        """The words of every text that the server's voice is to know, oldest first."""
+        return await self._read(teaching.words_of, guild_id)
+
+    async def begin_forgetting(self, guild_id: int, text_id: str) -> TaughtText:
+        """Drop the words of a text at once. The server stays among `unsettled_voices` until `settle_voice`. Raises
+        TaughtTextNotFoundError."""
+        return await self._write(teaching.begin_forgetting, guild_id, text_id)
+
+    async def settle_voice(self, guild_id: int) -> None:
+        """The server's voice knows exactly its `words_to_learn` now."""
+        await self._write(teaching.settle, guild_id)
+
+    async def unsettled_voices(self) -> tuple[int, ...]:
+        """Servers whose voice may know too much or too little: teaching or forgetting didn't end."""
+        return await self._read(teaching.unsettled)
 
     # Settings, small state, the file
 

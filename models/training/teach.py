@@ -6,7 +6,8 @@ model that learned the rest.
 """
 
 import importlib.util
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ _MIN_TO_FIT = 2_000  # characters: less than that is too little to fit anything 
 MAX_FITTED = 2_000  # tokens of each fold; the GPT reads about 1,000 a second on one core
 
 
+def _nobody() -> None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Taught:
     """What a voice knows now. `mixture` tells whether the house voice learned it, too."""
@@ -35,18 +39,48 @@ class Taught:
     mixture: bool
 
 
-def teach(texts: Sequence[str], data_dir: Path, name: str, *, gpt_folder: Path | None) -> Taught:
+def teach(
+    texts: Sequence[str], data_dir: Path, name: str, *, gpt_folder: Path | None, heard: Callable[[], None] = _nobody
+) -> Taught:
     """Add `texts` to the voice `name`. `gpt_folder` None, or torch missing: only the n-gram model over characters.
-    Raises ValueError for texts without a word and for a name that is none."""
+    `heard` is called once that model is in place. Raises ValueError for texts without a word and for a name that is
+    none."""
+    return _teach(_clean(texts), voice_folder(data_dir, name), gpt_folder, heard)
+
+
+def teach_anew(
+    texts: Sequence[str], data_dir: Path, name: str, *, gpt_folder: Path | None, heard: Callable[[], None] = _nobody
+) -> Taught | None:
+    """Make the voice `name` know exactly `texts`, whatever it knew; without a text there is no such voice any more,
+    and None. The voice that was writes until the new one is whole. Raises as `teach` does."""
+    folder = voice_folder(data_dir, name)
+    for left in folder.parent.glob(f".{name}.*/"):  # of a teaching that was killed: it may hold what is to be forgotten
+        shutil.rmtree(left)
+    if not texts:
+        if folder.exists():
+            with replaced(folder):
+                pass
+            folder.rmdir()
+        return None
+    clean = _clean(texts)
+    with replaced(folder) as new:
+        return _teach(clean, new, gpt_folder, heard)
+
+
+def _clean(texts: Sequence[str]) -> list[str]:
     clean = [text for text in map(normalise, texts) if text]
     if not clean:
         raise ValueError("there is no text in that")
-    folder = voice_folder(data_dir, name)
+    return clean
+
+
+def _teach(clean: list[str], folder: Path, gpt_folder: Path | None, heard: Callable[[], None]) -> Taught:
     model = _loaded(folder / CHARACTERS) or NGram(order=ORDER)
     for text in clean:
         model.add(text)
     with replaced(folder / CHARACTERS) as new:
         model.save(new)
+    heard()
     with_mixture = gpt_folder is not None and importlib.util.find_spec("torch") is not None
     if gpt_folder is not None and with_mixture:
         _teach_tokens(clean, folder / TOKENS, gpt_folder)
