@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bot import licences
@@ -49,7 +50,7 @@ def show(settings: Settings) -> int:
             row.licence.name + asked,
             _size(row.download_bytes) if row.download_bytes else "none",
             _size(row.memory_bytes) + (" GPU" if row.wants_gpu else ""),
-            _here(row, settings, hardware),
+            escape(_here(row, settings, hardware)),  # its brackets are no markup
         )
     console = Console()
     console.print(table)
