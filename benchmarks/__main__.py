@@ -3,6 +3,6 @@
 import subprocess
 import sys
 
-for name in ("story", "ack", "overhead", "store"):
+for name in ("story", "ack", "overhead", "store", "snapshot", "moods", "gan"):
     print(f"\n== {name}", flush=True)
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

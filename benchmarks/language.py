@@ -3,6 +3,8 @@ Discord.
 
     python -m benchmarks.language CORPUS --gpt models/weights/gpt --out bench-results
 
+    python -m benchmarks.language CORPUS --gpt models/weights/gpt --languages en --parts ngram
+
 CORPUS is what `inkwell lm train corpus` wrote. Compressors are given the training text first where they can be
 (zstd: as a raw dictionary; PPMd: compressed before the test text, whose cost is the difference); xz can't. A baseline
 whose package is missing is named and left out.
@@ -23,10 +25,13 @@ from models.language.gpt import GPT
 from models.language.mixture import HouseVoice
 from models.language.ngram import NGram
 from models.training import evaluate
-from models.training.evaluate import Prediction, TrainingText
+from models.training.evaluate import Family, Prediction, TrainingText
 from models.training.families import NGramFamily, TokenFamily
 
-ORDERS = {"en": 10, "zh": 5}  # of the character n-grams
+ORDERS = {"en": [8, 10], "zh": [5]}  # of the character n-grams
+TOKEN_ORDER = 6
+DEVELOPMENT = 150_000  # characters on which discounts and mixture weights are fitted
+PARTS = ("compressors", "ngram", "kenlm", "gpt", "samples")
 PPMD_PRIMING = 20_000_000  # bytes; PPMd's memory below holds about that much
 PROMPTS = {
     "en": [
@@ -101,6 +106,48 @@ def speed_of_ngram(train: str) -> dict[str, float]:
     return timings
 
 
+def compressed(train: str, texts: dict[str, str]) -> list[Prediction]:
+    return [
+        Prediction(family=family, text=name, bits_per_character=bits / len(text),
+                   bits_per_byte=bits / len(text.encode()), perplexity=2 ** (bits / len(text)))
+        for name, text in texts.items() for family, bits in compressors(train, text).items()
+    ]  # fmt: skip
+
+
+def ngrams(
+    train: str, dev: str, texts: dict[str, str], orders: list[int], timings: dict[str, float], language: str
+) -> tuple[list[Prediction], NGram]:
+    """Kneser-Ney at every order, with estimated and fitted discounts, and Witten-Bell at the lowest; and the last."""
+    found: list[Prediction] = []
+    for order in orders:
+        for smoothing in ("witten-bell", "kneser-ney") if order == orders[0] else ("kneser-ney",):
+            model = NGram(order=order, smoothing=smoothing)
+            timed(f"{smoothing} order {order} learns {language}", lambda: model.add(train), timings)  # noqa: B023
+            found += evaluate.predict(f"{smoothing} n-gram, order {order}", NGramFamily(model), texts)
+        timed(f"discounts of order {order} fitted, {language}", lambda: model.fit_discounts(dev), timings)  # noqa: B023
+        found += evaluate.predict(f"kneser-ney n-gram, order {order}, fitted discounts", NGramFamily(model), texts)
+        print(evaluate.as_table(found), flush=True)
+    return found, model
+
+
+def neural(gpt: GPT, train: str, dev: str, texts: dict[str, str]) -> tuple[list[Prediction], HouseVoice]:
+    """The GPT, alone and in every mixture; and the frozen mixture."""
+    found = evaluate.predict("GPT", TokenFamily(gpt), texts)
+    print(evaluate.as_table(found), flush=True)
+    tokens = NGram(order=TOKEN_ORDER, unit="token", tokens=gpt.model.config.vocab_size)
+    for begin in range(0, len(train), 4_000_000):  # in pieces: tokenising holds a whole text in memory
+        tokens.add_symbols(gpt.encode(train[begin : begin + 4_000_000]))
+    voices = {
+        "GPT + text so far": HouseVoice(gpt, learns=True),
+        "mixture: GPT + token n-gram": HouseVoice(gpt, [tokens]),
+        "mixture + text so far": HouseVoice(gpt, [tokens], learns=True),
+    }
+    for family, voice in voices.items():
+        voice.fit([dev])
+        found += evaluate.predict(family, TokenFamily(voice), texts)
+    return found, voices["mixture: GPT + token n-gram"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
@@ -110,59 +157,44 @@ def main() -> None:
     parser.add_argument("--kenlm", type=Path, help="folder with KenLM's lmplz and query")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--languages", nargs="+", choices=list(ORDERS), default=list(ORDERS))
-    parser.add_argument("--no-samples", action="store_true")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     arguments = parser.parse_args()
     read = {name: (arguments.corpus / f"{name}.txt").read_text(encoding="utf-8")
             for language in arguments.languages for name in (f"train-{language}", f"dev-{language}")}  # fmt: skip
     torch.set_num_threads(arguments.threads)
     gpt = RememberedGPT(GPT.load(arguments.gpt))
-    timings = speed_of_ngram(read[f"train-{arguments.languages[0]}"])
-    begin = time.process_time()
-    produced = sum(1 for _ in gpt.stream("Once upon a time", max_new_tokens=400, temperature=1, seed=1))
-    timings["GPT streams (tokens per CPU-s)"] = round(produced / (time.process_time() - begin), 1)
+    timings: dict[str, float] = {}
+    if "ngram" in arguments.parts:
+        timings |= speed_of_ngram(read[f"train-{arguments.languages[0]}"])
+    if "gpt" in arguments.parts:
+        begin = time.process_time()
+        produced = sum(1 for _ in gpt.stream("Once upon a time", max_new_tokens=400, temperature=1, seed=1))
+        timings["GPT streams (tokens per CPU-s)"] = round(produced / (time.process_time() - begin), 1)
     predictions: list[Prediction] = []
     writings = []
     samples: dict[str, list[str]] = {}
     for language in arguments.languages:
-        order = ORDERS[language]
-        train, dev = read[f"train-{language}"], read[f"dev-{language}"][:150_000]
+        train, dev = read[f"train-{language}"], read[f"dev-{language}"][:DEVELOPMENT]
         texts = {path.stem.split("--")[1]: path.read_text(encoding="utf-8")[: arguments.limit or None]
                  for path in sorted((arguments.corpus / "test" / language).glob("*.txt"))}  # fmt: skip
-        for name, text in texts.items():
-            for family, bits in compressors(train, text).items():
-                predictions.append(
-                    Prediction(family=family, text=name, bits_per_character=bits / len(text),
-                               bits_per_byte=bits / len(text.encode()), perplexity=2 ** (bits / len(text)))
-                )  # fmt: skip
-        characters = {}
-        for smoothing in ("kneser-ney", "witten-bell"):
-            characters[smoothing] = NGram(order=order, smoothing=smoothing)
-            timed(f"{smoothing} order {order} learns {language}", lambda: characters[smoothing].add(train), timings)  # noqa: B023
-            predictions += evaluate.predict(
-                f"{smoothing} n-gram, characters", NGramFamily(characters[smoothing]), texts
-            )
-        if arguments.kenlm:
-            predictions += kenlm.score(arguments.kenlm, train, texts, order=order)
-        predictions += evaluate.predict("GPT", TokenFamily(gpt), texts)
-        tokens = NGram(order=4, unit="token", tokens=gpt.model.config.vocab_size)
-        for begin in range(0, len(train), 4_000_000):  # in pieces: tokenising holds a whole text in memory
-            tokens.add_symbols(gpt.encode(train[begin : begin + 4_000_000]))
-        voices = {
-            "GPT + text so far": HouseVoice(gpt, learns=True),
-            "mixture: GPT + token n-gram": HouseVoice(gpt, [tokens]),
-            "mixture + text so far": HouseVoice(gpt, [tokens], learns=True),
-        }
-        for family, voice in voices.items():
-            voice.fit([dev])
-            predictions += evaluate.predict(family, TokenFamily(voice), texts)
-        print(evaluate.as_table(predictions), flush=True)
-        if not arguments.no_samples:
+        found: list[Prediction] = []
+        judged: dict[str, Family] = {}
+        if "compressors" in arguments.parts:
+            found += compressed(train, texts)
+        if "ngram" in arguments.parts:
+            rows, best = ngrams(train, dev, texts, ORDERS[language], timings, language)
+            found += rows
+            judged[f"n-gram ({language})"] = NGramFamily(best)
+        if "kenlm" in arguments.parts and arguments.kenlm:
+            found += kenlm.score(arguments.kenlm, train, texts, order=ORDERS[language][-1])
+        if "gpt" in arguments.parts:
+            rows, mixture = neural(gpt, train, dev, texts)
+            found += rows
+            judged |= {f"GPT ({language})": TokenFamily(gpt), f"mixture ({language})": TokenFamily(mixture)}
+        print(evaluate.as_table(found), flush=True)
+        predictions += found
+        if "samples" in arguments.parts:
             training = TrainingText(train)
-            judged = {
-                f"n-gram ({language})": NGramFamily(characters["kneser-ney"]),
-                f"GPT ({language})": TokenFamily(gpt),
-                f"mixture ({language})": TokenFamily(voices["mixture: GPT + token n-gram"]),
-            }
             for family, model in judged.items():
                 writing, texts_written = evaluate.write(family, model, PROMPTS[language], training)
                 writings.append(writing)

@@ -39,6 +39,7 @@ PATHS: dict[str, tuple[tuple[int, ...], str]] = {
     "inkwell-openvino": (STREAMS, "openvino_genai"),
     "inkwell-transformers": (STREAMS, "transformers"),
     "openvino": (STREAMS, "openvino_genai"),
+    "onnxruntime": ((1, 4, 16), "onnxruntime_genai"),
 }
 Cell = tuple[str, int]
 
@@ -128,7 +129,7 @@ def main() -> None:
         for path in asked.paths:
             streams, package = PATHS[path]
             if importlib.util.find_spec(package) is None:
-                print(f"{path} is left out: {package} is not installed (pip install 'inkwell[bench]')")
+                print(f"{path} is left out: {package} is not installed")
                 continue
             for one in measured(path, model, streams if not asked.quick else (1, 4), asked.tokens):
                 results[one.path, one.streams].append(one)

@@ -358,6 +358,12 @@ def openvino(model: str, _: str, tokens: int, streams: list[int], report: Callab
         report(summary("OpenVINO GenAI", stories, time.perf_counter() - began, cpu_s() - spent, own_resident()))
 
 
+def onnx(*arguments: Any) -> None:
+    from benchmarks.onnx_path import onnxruntime
+
+    onnxruntime(*arguments)
+
+
 PATHS: dict[str, Callable[..., Any]] = {
     "inkwell-llama_cpp": lambda *a, **k: asyncio.run(
         inkwell(*a[:4], engine="llama_cpp", slots=k["slots"], report=a[4])
@@ -367,6 +373,7 @@ PATHS: dict[str, Callable[..., Any]] = {
     "llama.cpp": lambda *a, **_: llama_cpp(*a),
     "generate": lambda *a, **_: generate(*a),
     "openvino": lambda *a, **_: openvino(*a),
+    "onnxruntime": lambda *a, **_: onnx(*a),
 }
 
 

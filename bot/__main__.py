@@ -64,6 +64,15 @@ def status(
 
 
 @app.command()
+def reload(data_dir: DataDir = None) -> None:
+    """Have the running Inkwell read the STORY_... settings again and answer with that model, with no restart: running
+    stories are finished by the former one. Exit status 1, and no change, when the new one can't be loaded."""
+    from bot.reload_command import reload as reload_running
+
+    raise typer.Exit(reload_running(_settings(data_dir).data_dir))
+
+
+@app.command()
 def pull(
     spec: Annotated[str | None, typer.Argument(help="What to fetch; STORY_MODEL when left out.")] = None,
     data_dir: DataDir = None,
@@ -101,11 +110,110 @@ def pull_model(name: ModelName, accept_licence: AcceptLicence = False, data_dir:
 
 
 @models.command("use")
-def use_model(name: ModelName, accept_licence: AcceptLicence = False, data_dir: DataDir = None) -> None:
+def use_model(
+    name: ModelName,
+    accept_licence: AcceptLicence = False,
+    now: Annotated[bool, typer.Option("--now", help="Then have the running Inkwell take it (inkwell reload).")] = False,
+    data_dir: DataDir = None,
+) -> None:
     """Make a model of the table the main one: writes STORY_MODEL into .env and leaves the rest of it alone."""
     from bot import model_choice
 
-    raise typer.Exit(model_choice.use(name, _settings(data_dir), accept_licence=accept_licence))
+    settings = _settings(data_dir)
+    status = model_choice.use(name, settings, accept_licence=accept_licence)
+    if now and not status:
+        from bot.reload_command import reload as reload_running
+
+        status = reload_running(settings.data_dir)
+    raise typer.Exit(status)
+
+
+key = typer.Typer(help="The key that encrypts the database.", no_args_is_help=True)
+app.add_typer(key, name="key")
+
+
+@key.callback()
+def _key() -> None:
+    """The key that encrypts the database."""
+
+
+@key.command("rotate")
+def rotate_key(
+    to_setting: Annotated[
+        bool, typer.Option("--to-setting", help="Ask for the new key, for DB_KEY; keep it in no file.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Give the database a new key; stop Inkwell first. People keep their pseudonyms. Killed half-way it is whole under
+    one of both keys, and the next start finishes it."""
+    from bot.key_rotation import rotate
+
+    raise typer.Exit(rotate(_settings(data_dir), to_setting=to_setting))
+
+
+versions = typer.Typer(
+    help="Models that were trained here: see them, and have another one answer.", no_args_is_help=True
+)
+app.add_typer(versions, name="versions")
+
+FamilyName = Annotated[str, typer.Argument(help="story, gpt, ngram, mood or portraits.")]
+AnyFamily = Annotated[str, typer.Argument(help="story, gpt, ngram, mood or portraits; all when left out.")]
+VersionId = Annotated[
+    str, typer.Argument(help="As `inkwell versions list` shows it; `shipped` is what Inkwell came with.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the champions' log.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Also a version that the gate refused or an erasure marked. Needs --reason.")
+]
+
+
+@versions.command("list")
+def list_versions(family: AnyFamily = "", data_dir: DataDir = None) -> None:
+    """Show every version: what the gate said, which one answers, where a rollback leads."""
+    from bot.versions_command import show_all
+
+    raise typer.Exit(show_all(_settings(data_dir).versions, family))
+
+
+@versions.command("show")
+def show_version(family: FamilyName, version: VersionId, data_dir: DataDir = None) -> None:
+    """Show all that is known of a version: its data, recipe, checks and files, every byte of which is read."""
+    from bot.versions_command import show_one
+
+    raise typer.Exit(show_one(_settings(data_dir).versions, family, version))
+
+
+@versions.command("promote")
+def promote_version(
+    family: FamilyName, version: VersionId, reason: Reason = "", force: Force = False, data_dir: DataDir = None
+) -> None:
+    """Let a version answer from now on. A running Inkwell takes it with no restart, and running stories are finished by
+    the former one. Exit status 1, and no change, when it can't be loaded or the gate refused it."""
+    from bot.versions_command import promote
+
+    settings = _settings(data_dir)
+    raise typer.Exit(promote(settings.data_dir, settings.versions, family, version, reason=reason, force=force))
+
+
+@versions.command("rollback")
+def roll_version_back(family: FamilyName, reason: Reason = "", force: Force = False, data_dir: DataDir = None) -> None:
+    """Let the champion before the present one answer again; once more leads to the one before that."""
+    from bot.versions_command import rollback
+
+    settings = _settings(data_dir)
+    raise typer.Exit(rollback(settings.data_dir, settings.versions, family, reason=reason, force=force))
+
+
+@versions.command("collect")
+def collect_versions(
+    family: AnyFamily = "",
+    keep: Annotated[int, typer.Option("--keep", min=0, help="So many of the newest stay.")] = 5,
+    data_dir: DataDir = None,
+) -> None:
+    """Remove old versions and those marked by an erasure; never the champion, nor the one before it."""
+    from bot.versions_command import collect
+
+    raise typer.Exit(collect(_settings(data_dir).versions, family, keep))
 
 
 @app.command()
@@ -122,11 +230,45 @@ def invite(application_id: Annotated[int, typer.Argument(help="The application's
 )
 def lm(context: typer.Context) -> None:
     """Train, teach, inspect, score, sample and compare the language models of our own."""
-    # A process of its own, for this one never loads what it needs. Ours is the code, wherever it is called from.
-    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from models.cli import main; main()"
+    raise typer.Exit(_apart("models.cli", context.args))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def gan(context: typer.Context) -> None:
+    """Train, judge and sample the GAN that draws portraits."""
+    raise typer.Exit(_apart("models.gan_cli", context.args))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def mood(context: typer.Context) -> None:
+    """Read the mood of a text, measure the methods on labelled files, train them."""
+    raise typer.Exit(_apart("models.mood_cli", context.args))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def train(context: typer.Context, data_dir: DataDir = None) -> None:
+    """Let the models learn from text files of your own, and put to use what the gate accepts."""
+    from bot.train_command import train as train_apart
+
+    raise typer.Exit(train_apart(_settings(data_dir), context.args))
+
+
+def _apart(module: str, arguments: list[str]) -> int:
+    """Run another command line in a process of its own, for this one never loads what it needs; its exit status."""
+    # Ours is the code, wherever it is called from.
+    program = f"import sys; sys.path.insert(0, sys.argv.pop(1)); from {module} import main; main()"
     root = str(Path(__file__).parents[1])
-    done = subprocess.run([sys.executable, "-c", program, root, *context.args], check=False)  # noqa: S603 our own code
-    raise typer.Exit(done.returncode)
+    done = subprocess.run([sys.executable, "-c", program, root, *arguments], check=False)  # noqa: S603 our own code
+    return done.returncode
 
 
 @app.command()

@@ -5,7 +5,7 @@ the answers.
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
@@ -15,18 +15,27 @@ from aiohttp import web
 NAME = "inkwell.sock"
 _MAX_PATH_BYTES = 100  # of a socket's address: 108 on Linux, 104 on macOS, with a zero at the end
 _ANSWER_S = 5.0
+_NEXT_LINE_S = 60.0  # of an act, which gives a sign of life more often than that
 
 Answer = Callable[[], Awaitable[bytes]]
+Act = Callable[[bytes], AsyncGenerator[bytes, None]]
 
 
 class NotRunningError(Exception):
-    """Nobody answers there. The message is one sentence for the operator."""
+    """Nobody answers there. The message is one sentence for the operator. `nobody`: because none runs."""
+
+    def __init__(self, words: str, *, nobody: bool = False) -> None:
+        super().__init__(words)
+        self.nobody = nobody
 
 
 @contextlib.asynccontextmanager
-async def listening(data_dir: Path, answers: dict[str, Answer]) -> AsyncIterator[None]:
-    """Answer "GET /NAME" with what `answers[NAME]` gives, as JSON, for as long as the context lasts. The caller holds
-    the database's lock, so a socket that is there already is left over from a kill. Raises OSError."""
+async def listening(
+    data_dir: Path, answers: Mapping[str, Answer], acts: Mapping[str, Act] | None = None
+) -> AsyncIterator[None]:
+    """Answer "GET /NAME" with what `answers[NAME]` gives, as JSON, and "POST /NAME" with what `acts[NAME]`, called with
+    the body, tells as it goes on, a line of JSON each, for as long as the context lasts. The caller holds the
+    database's lock, so a socket that is there already is left over from a kill. Raises OSError."""
     application = web.Application()
 
     def route(answer: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -40,6 +49,8 @@ async def listening(data_dir: Path, answers: dict[str, Answer]) -> AsyncIterator
 
     for name, answer in answers.items():
         application.router.add_get(f"/{name}", route(answer))
+    for name, act in (acts or {}).items():
+        application.router.add_post(f"/{name}", _telling(act))
     path = data_dir / NAME
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
@@ -56,29 +67,58 @@ async def listening(data_dir: Path, answers: dict[str, Answer]) -> AsyncIterator
             path.unlink(missing_ok=True)
 
 
+def _telling(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def respond(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        async with contextlib.aclosing(act(await request.read())) as lines:
+            async for line in lines:
+                await response.write(line + b"\n")
+        return response
+
+    return respond
+
+
 async def ask(data_dir: Path, name: str) -> bytes:
     """The answer of the Inkwell that runs on `data_dir`. Raises NotRunningError."""
+    async with _reached(data_dir, "GET", name, aiohttp.ClientTimeout(total=_ANSWER_S)) as answer:
+        return await answer.read()
+
+
+async def order(data_dir: Path, name: str, body: bytes = b"") -> AsyncIterator[bytes]:
+    """What the Inkwell that runs on `data_dir` tells, line by line, while it does it. Raises NotRunningError."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_read=_NEXT_LINE_S)
+    async with _reached(data_dir, "POST", name, timeout, body) as answer:
+        async for line in answer.content:
+            yield line
+
+
+@contextlib.asynccontextmanager
+async def _reached(
+    data_dir: Path, method: str, name: str, timeout: aiohttp.ClientTimeout, body: bytes = b""
+) -> AsyncIterator[aiohttp.ClientResponse]:
     path = data_dir / NAME
     try:
         with _reachable(path) as address:
             connector = aiohttp.UnixConnector(address)
-            timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
-                http.get(f"http://inkwell/{name}") as answer,
+                http.request(method, f"http://inkwell/{name}", data=body or None) as answer,
             ):
-                if answer.status == HTTPStatus.OK:
-                    return await answer.read()
-                raise NotRunningError(f"The running Inkwell gives no {name} now ({answer.status}); see its log.")
+                if answer.status != HTTPStatus.OK:
+                    raise NotRunningError(f"The running Inkwell gives no {name} now ({answer.status}); see its log.")
+                yield answer
     except TimeoutError:
-        raise NotRunningError(f"Inkwell runs, but did not answer within {_ANSWER_S:.0f} s; see its log.") from None
+        seconds = timeout.total or timeout.sock_read or 0.0
+        raise NotRunningError(f"Inkwell runs, but did not answer within {seconds:.0f} s; see its log.") from None
     except (FileNotFoundError, aiohttp.ClientError) as error:
         cause = error.__cause__ or error
         if isinstance(cause, PermissionError):
             raise NotRunningError(f"Only the user who runs Inkwell may ask it ({path}).") from None
         raise NotRunningError(
             f"Inkwell is not running on {data_dir}: start it with `inkwell run`, or name another folder "
-            "with --data-dir."
+            "with --data-dir.",
+            nobody=isinstance(cause, FileNotFoundError | ConnectionRefusedError),
         ) from None
 
 

@@ -11,22 +11,25 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import aiohttp
 import discord
 
+from bot.champions import champions_of
 from bot.client import NEEDED_PERMISSIONS, invite_url
 from bot.control import NotRunningError, ask
-from bot.engines import engine_of, why_unavailable
+from bot.engines import engine_of, short_engine_of, why_unavailable
 from bot.models_on_disk import describe
 from bot.settings import Settings, SettingsError, worker_environment
 from bot.store import Store
 from bot.store.errors import StoreError, StoreInUseError
-from models.serving.engine import EngineUnavailableError
+from models.serving.engine import EngineError, EngineUnavailableError
+from models.serving.short_requests import Mood, MoodRequest, PortraitRequest, Portraits, Verse, VerseRequest
+from models.training.registry import Registry
 
 _PROBE_S = 60.0  # importing a library from a slow disk; an nvidia-smi that hangs
 LEAST_FREE_BYTES = 1_000_000_000  # model, database and a version of a retrained model
@@ -71,7 +74,9 @@ async def _print_all(settings: Settings) -> int:
 
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
     """All checks in order; one that breaks is itself a finding."""
-    for check in (_settings, _python, _engine, _disk, _model, _gpu, _database, _port, _discord):
+    for check in (
+        _settings, _python, _engine, _disk, _model, _versions, _small_models, _gpu, _database, _port, _discord
+    ):  # fmt: skip
         try:
             for finding in await check(settings):
                 yield finding
@@ -172,6 +177,48 @@ async def _model(settings: Settings) -> list[Finding]:
     return _ok("model", words) if good else _fix("model", words)
 
 
+async def _versions(settings: Settings) -> list[Finding]:
+    """Reads every byte of each champion."""
+    champions = await asyncio.to_thread(champions_of, Registry(settings.versions), settings)
+    if not champions.ids:
+        return _note("versions", "none of those trained here is promoted; what Inkwell came with answers")
+    result = []
+    for family, version in champions.ids.items():
+        if family in champions.folders:
+            result += _ok("versions", f"{family}: {version} is whole and answers")
+        else:
+            advice = f"`inkwell versions rollback {family}`, or promote another one"
+            result += _fix(
+                "versions", f"{family}: what Inkwell came with answers. {champions.passed_over[family]} {advice}"
+            )
+    return result
+
+
+async def _small_models(settings: Settings) -> list[Finding]:
+    """Asks each once, in the process in which it would run."""
+    champions = await asyncio.to_thread(champions_of, Registry(settings.versions), settings)
+    short = short_engine_of(settings, champions)
+    await short.start()
+    try:
+        return [
+            *await _answers("moods", short.ask(MoodRequest(text="A good day."))),
+            *await _answers("portraits", short.ask(PortraitRequest(seeds=("Ink",)))),
+            *await _answers("verses", short.ask(VerseRequest(seed="Ink"))),
+        ]
+    finally:
+        await short.close()
+
+
+async def _answers(about: str, asked: "Coroutine[Any, Any, Mood | Portraits | Verse]") -> list[Finding]:
+    try:
+        async with asyncio.timeout(_PROBE_S):
+            return _ok(about, (await asked).model_version)
+    except EngineError as error:
+        return _fix(about, f"no answer: {error}")
+    except TimeoutError:
+        return _fix(about, f"no answer within {_PROBE_S:.0f} s")
+
+
 async def _server(settings: Settings) -> list[Finding]:
     """Ask for its models, with the key, as a start would."""
     engine = await engine_of(settings)
@@ -254,7 +301,7 @@ async def _discord(settings: Settings) -> list[Finding]:
         except (aiohttp.ClientError, discord.HTTPException, OSError) as error:
             return _fix("token", f"its shape is right, but Discord can't be reached: {type(error).__name__}")
         result = _ok("token", f"accepted: {client.user}")
-    result += _ok("intents", "none of the privileged ones is needed")
+    result += _intents(settings, application.flags)
     if not guilds:
         result += _note("servers", f"none yet; invite it with {invite_url(application.id)}")
     for guild in guilds:
@@ -265,3 +312,16 @@ async def _discord(settings: Settings) -> list[Finding]:
         else:
             result += _ok("permissions", guild["name"])
     return result
+
+
+def _intents(settings: Settings, flags: discord.ApplicationFlags) -> list[Finding]:
+    """Of the privileged ones only the mood of channels needs one."""
+    if not settings.message_content_intent:
+        return _ok("intents", "none of the privileged ones is needed")
+    if flags.gateway_message_content or flags.gateway_message_content_limited:
+        return _ok("intents", "Message Content is switched on, for the mood of channels")
+    return _fix(
+        "intents",
+        "MESSAGE_CONTENT_INTENT=true, but the Developer Portal (Bot, Privileged Gateway Intents) has it off; Discord "
+        "would refuse the start",
+    )

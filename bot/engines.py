@@ -4,15 +4,21 @@ model.
 
 import asyncio
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from bot.champions import NONE, Champions
 from bot.settings import Settings, worker_environment
 from models.serving.dispatcher import Dispatcher
 from models.serving.engine import EngineUnavailableError
 from models.serving.fair_queue import QueueLimits
-from models.serving.local_engine import LocalEngine
+from models.serving.local_engine import supervised_workers
+from models.serving.local_short_engine import LocalShortEngine
 from models.serving.machine import gpu_count, physical_cores
+from models.serving.replica import Replica
+from models.serving.short_wire import ShortConfig
 from models.serving.wire import WorkerConfig
 
 if TYPE_CHECKING:
@@ -22,16 +28,42 @@ MIB = 2**20
 REMOTE_SLOTS = 4  # requests that a server is sent at once
 
 
-async def engine_of(settings: Settings) -> Dispatcher:
+async def engine_of(settings: Settings, champions: Champions = NONE) -> Dispatcher:
     """The engine that the settings ask for, not started yet."""
     limits = QueueLimits(total=settings.queue_max, per_user=settings.queue_per_user, per_guild=settings.queue_per_guild)
-    if settings.remote:
-        from models.serving.openai_engine import OpenAIEngine  # its library costs half a second: only where it is used
+    return Dispatcher(await replicas_of(settings, champions), limits=limits)
 
-        return OpenAIEngine(remote_server(settings), limits=limits)
+
+async def replicas_of(settings: Settings, champions: Champions = NONE) -> Sequence[Replica]:
+    """The places where stories are written as the settings ask for, not started yet."""
+    if settings.remote:
+        from models.serving.openai_engine import RemoteReplica  # its library costs half a second: only where it is used
+
+        return [RemoteReplica(remote_server(settings))]
     environment = worker_environment()
     gpus = await asyncio.to_thread(usable_gpus, settings, environment)
-    return LocalEngine(worker_configs(settings, gpus), limits=limits, environment=environment)
+    return supervised_workers(worker_configs(settings, gpus, champions), environment=environment)
+
+
+def short_engine_of(settings: Settings, champions: Champions = NONE, *, trial: bool = False) -> LocalShortEngine:
+    """The engine of moods, portraits and verses: on this machine, wherever the stories are written. In a `trial`
+    nothing stands in for a champion that can't be loaded."""
+    cores = str(physical_cores())  # a library would count the machine's, whatever the container grants
+    config = short_config(settings, champions)
+    if trial:
+        config = msgspec.structs.replace(config, options=config.options | {"trial": "yes"})
+    return LocalShortEngine(config, environment={"OMP_NUM_THREADS": cores} | worker_environment())
+
+
+def short_config(settings: Settings, champions: Champions = NONE) -> ShortConfig:
+    """What the process of moods and portraits is to load."""
+    named = {"mood_model": settings.mood_model} if settings.mood_model else {}
+    return ShortConfig(
+        data_dir=str(settings.data_dir.absolute()),
+        options=named | champions.short_options,
+        max_memory_bytes=settings.short_memory_mb * MIB or None,
+        log_level="DEBUG" if settings.log_level == "debug" else "INFO",
+    )
 
 
 def usable_gpus(settings: Settings, environment: Mapping[str, str]) -> int:
@@ -41,7 +73,7 @@ def usable_gpus(settings: Settings, environment: Mapping[str, str]) -> int:
     return gpu_count(environment)
 
 
-def worker_configs(settings: Settings, gpus: int) -> list[WorkerConfig]:
+def worker_configs(settings: Settings, gpus: int, champions: Champions = NONE) -> list[WorkerConfig]:
     """One for each worker: STORY_WORKERS of them, else one for each GPU, else one. They take turns on the GPUs, or
     share the cores."""
     assert settings.story_engine != "openai", "a server needs no worker"
@@ -54,7 +86,8 @@ def worker_configs(settings: Settings, gpus: int) -> list[WorkerConfig]:
         WorkerConfig(
             engine=settings.story_engine,
             model=settings.story_model,
-            adapter=settings.story_adapter,
+            adapter=str(champions.adapter or settings.story_adapter),
+            champions=champions.named,
             data_dir=str(settings.data_dir.absolute()),
             device=device,
             threads=threads,

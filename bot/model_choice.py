@@ -97,7 +97,7 @@ def use(name: str, settings: Settings, *, accept_licence: bool) -> int:
     except EnvFileError as error:
         _say(str(error))
         return 1
-    _say(f"STORY_MODEL={row.spec} stands in {ENV_FILE.absolute()}; it counts from the next start.")
+    _say(f"STORY_MODEL={row.spec} stands in {ENV_FILE.absolute()}; it counts from the next start or `inkwell reload`.")
     _warn(row, settings)
     return 0
 

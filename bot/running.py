@@ -7,24 +7,31 @@ import signal
 import sys
 import time
 import webbrowser
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
 import discord
 import msgspec
 
+from bot.champions import champions_of, warn_of
 from bot.client import StoryBot, invite_url
-from bot.control import listening
-from bot.engines import engine_of, why_unavailable
+from bot.control import Act, listening
+from bot.engines import engine_of, short_engine_of, why_unavailable
 from bot.models_on_disk import fetch
+from bot.promotion import Promoter
+from bot.reloading import Reloader
 from bot.sandbox import Sandbox, SandboxError, point_discord_at
 from bot.settings import Settings
 from bot.status import look
 from bot.store import Store
 from bot.store.errors import StoreFaultError
+from bot.version_orders import VersionOrders
+from models.serving.dispatcher import Dispatcher
 from models.serving.engine import Engine, EngineUnavailableError
 from models.serving.metrics import LOOPBACK, MetricsServer
+from models.serving.short_engine import ShortEngine
+from models.training.registry import Registry
 
 log = logging.getLogger("inkwell")
 
@@ -69,19 +76,29 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    engine = await engine_of(settings)
+    registry = Registry(settings.versions.absolute())
+    champions = await asyncio.to_thread(champions_of, registry, settings)
+    warn_of(champions)
+    engine, short = await engine_of(settings, champions), short_engine_of(settings, champions)
     async with contextlib.AsyncExitStack() as open_things:
         store = await open_things.enter_async_context(Store.open(settings.database, key=settings.db_key))
         place = await open_things.enter_async_context(_place(settings))
         open_things.push_async_callback(engine.close, 0.0)
-        bot = await open_things.enter_async_context(StoryBot(settings=settings, store=store, engine=engine))
-        await open_things.enter_async_context(_control(settings, bot))
+        open_things.push_async_callback(short.close)
+        bot = StoryBot(settings=settings, store=store, engine=engine, short=short)
+        await open_things.enter_async_context(bot)
+        promoter = bot.promoter = bot.decisions.promoter = Promoter(bot, engine, short, registry, champions)
+        reloader, orders = Reloader(bot, engine, promoter), VersionOrders(promoter)
+        open_things.push_async_callback(reloader.close)
+        open_things.push_async_callback(orders.close)
+        await open_things.enter_async_context(_control(settings, bot, {"reload": reloader, "versions": orders}))
         stopping = asyncio.create_task(stop.wait(), name="stop")
         open_things.callback(stopping.cancel)
-        if not await _started(engine, stopping):
+        if not await _started_with(promoter, engine, stopping):
             return
+        await short.start()
         if settings.metrics_port:
-            await open_things.enter_async_context(_metrics(engine, settings.metrics_port))
+            await open_things.enter_async_context(_metrics(engine, short, settings.metrics_port))
         running = asyncio.create_task(bot.start(place.token), name="discord")
         ready = asyncio.create_task(bot.wait_until_ready_or_dead(running), name="ready")
         try:
@@ -95,6 +112,16 @@ async def serve(settings: Settings) -> None:
                 log.info("stopping: running stories get %.0f s to finish", settings.shutdown_grace_s)
             await bot.close()
             await _end(running)
+
+
+async def _started_with(promoter: Promoter, engine: Dispatcher, stopping: asyncio.Task[bool]) -> bool:
+    """`_started`; where the workers can't load their champion, with what is shipped."""
+    try:
+        return await _started(engine, stopping)
+    except EngineUnavailableError as error:
+        if not await promoter.do_without(error):
+            raise
+        return await _started(engine, stopping)
 
 
 async def _started(engine: Engine, stopping: asyncio.Task[bool]) -> bool:
@@ -120,23 +147,28 @@ async def _place(settings: Settings) -> AsyncIterator[Place]:
 
 
 @contextlib.asynccontextmanager
-async def _control(settings: Settings, bot: StoryBot) -> AsyncIterator[None]:
-    """`inkwell status` asks here. Where no socket can be made (some network file systems) the rest works without."""
+async def _control(settings: Settings, bot: StoryBot, acts: Mapping[str, Act]) -> AsyncIterator[None]:
+    """`inkwell status`, `inkwell reload` and `inkwell versions` ask here. Where no socket can be made (on some network
+    file systems) the rest works without."""
 
     async def status() -> bytes:
         return msgspec.json.encode(await look(bot))
 
     async with contextlib.AsyncExitStack() as listening_there:
         try:
-            await listening_there.enter_async_context(listening(settings.data_dir, {"status": status}))
+            await listening_there.enter_async_context(listening(settings.data_dir, {"status": status}, acts))
         except OSError as error:
-            log.warning("`inkwell status` will not work, no socket can be made in %s: %s", settings.data_dir, error)
+            log.warning(
+                "`inkwell status`, `reload` and `versions` will not reach this one, no socket can be made in %s: %s",
+                settings.data_dir,
+                error,
+            )
         yield
 
 
 @contextlib.asynccontextmanager
-async def _metrics(engine: Engine, port: int) -> AsyncIterator[None]:
-    server = MetricsServer(engine, port)
+async def _metrics(engine: Engine, short: ShortEngine, port: int) -> AsyncIterator[None]:
+    server = MetricsServer(engine, port, short=short)
     try:
         await server.__aenter__()
     except OSError as error:
@@ -161,7 +193,10 @@ async def _end(running: asyncio.Task[None]) -> None:
             "Discord refuses DISCORD_TOKEN: make a new one in the Developer Portal (Bot, Reset Token) for .env."
         ) from None
     except discord.PrivilegedIntentsRequired:
-        raise StartError("Discord wants an intent that is not switched on: see `inkwell doctor`.") from None
+        raise StartError(
+            "Discord refuses a privileged intent: switch it on in the Developer Portal (your application, Bot, "
+            "Privileged Gateway Intents), or set MESSAGE_CONTENT_INTENT=false and MEMBERS_INTENT=false."
+        ) from None
     except (aiohttp.ClientError, discord.GatewayNotFound, discord.ConnectionClosed, OSError) as error:
         raise StartError(
             f"Discord can't be reached ({type(error).__name__}): check the network and try again."

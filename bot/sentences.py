@@ -6,7 +6,13 @@ from collections.abc import Callable
 import discord
 from discord import app_commands
 
+from bot.consents import NotYourWordsError
+from bot.dream_sentences import DREAM_SENTENCES
+from bot.gifts import GIFT_SENTENCES
 from bot.locales import Say, mark
+from bot.mood_reading import MoodNotReadError
+from bot.mood_story import ArcTooShortError
+from bot.mood_words import not_read
 from bot.pace import TooFastError
 from bot.store.errors import (
     NothingToUndoError,
@@ -21,10 +27,12 @@ from bot.store.errors import (
     TurnUndoneError,
     TurnWithoutTextError,
 )
+from bot.store.moods import TooManyChannelsError
 from bot.stories import EmptyPromptError
 from bot.streaming import MessageGoneError
 from bot.taught_file import NotTeachableError
-from bot.teaching import NoStoryError, NotYourStoryError, NoVoicesError, TeachingFailedError
+from bot.teaching import NoStoryError, NoStoryOfYoursError, NotYourStoryError, NoVoicesError, TeachingFailedError
+from bot.training_sentences import TRAIN_SENTENCES
 from models.serving.engine import (
     DeadlineExceededError,
     EngineClosedError,
@@ -75,9 +83,18 @@ def _fixed(text: str) -> Callable[[BaseException, Say], str]:
 
 # The first entry whose type fits speaks: narrower types stand above wider ones.
 _TABLE: tuple[tuple[type[BaseException], Callable[..., str]], ...] = (
+    *DREAM_SENTENCES,
+    *GIFT_SENTENCES,
+    *TRAIN_SENTENCES,
     (EmptyPromptError, _fixed(mark("Give me a few words to begin with: I saw nothing I could continue."))),
     (TooFastError, _too_fast),
     (NotTeachableError, _not_teachable),
+    (MoodNotReadError, not_read),
+    (ArcTooShortError, _fixed(mark("That story has a single part yet, and one part makes no arc. Continue it first."))),
+    (
+        TooManyChannelsError,
+        _fixed(mark("As many channels as I can sample in one server are sampled. Switch one off first.")),
+    ),
     (
         NotYourStoryError,
         _fixed(
@@ -86,6 +103,14 @@ _TABLE: tuple[tuple[type[BaseException], Callable[..., str]], ...] = (
                 "whoever wrote every part of it that I did not write."
             )
         ),
+    ),
+    (
+        NotYourWordsError,
+        _fixed(mark("You wrote in no story of that title. Choose one from the list.")),
+    ),
+    (
+        NoStoryOfYoursError,
+        _fixed(mark("None of your stories in this server has that title. Choose one from the list.")),
     ),
     (NoStoryError, _fixed(mark("There is no story in that channel. Begin one with /story, or name another channel."))),
     (

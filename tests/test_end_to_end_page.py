@@ -16,6 +16,7 @@ pytestmark = [
     pytest.mark.weights,
     pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is not installed"),
 ]
+STORY = ".message:not(.ephemeral)"
 PROMPT = "The lighthouse keeper found a letter under the door, and the ink was still wet."
 
 
@@ -47,7 +48,7 @@ async def test_a_newcomer_sees_a_real_model_continue_a_story_and_uses_every_butt
         await page.goto(inkwell.page_url)
         await expect(page.locator(".composer-field")).to_be_focused()
         await tell(page, PROMPT)
-        message = page.locator(".message").nth(0)
+        message = page.locator(STORY).nth(0)
         await expect(message.get_by_role("button", name="Stop")).to_be_visible()
         await picture("streaming")
         await expect(message.get_by_role("button", name="Continue")).to_be_visible()
@@ -55,6 +56,10 @@ async def test_a_newcomer_sees_a_real_model_continue_a_story_and_uses_every_butt
         first = await message.locator(".rich").first.inner_text()
         assert len(first) > len(PROMPT) + 80
         await picture("finished")
+
+        offer = page.locator(".message.ephemeral", has_text="May I learn from your stories?")
+        await offer.get_by_role("button", name="Help train").click()
+        await expect(page.locator(".message.ephemeral")).to_contain_text("your yes is noted")
 
         before = await message.get_by_role("button", name="Continue").get_attribute("data-custom")
         await message.get_by_role("button", name="Retry").click()
@@ -65,8 +70,8 @@ async def test_a_newcomer_sees_a_real_model_continue_a_story_and_uses_every_butt
         if await renewed.count():
             assert await message.locator(".rich").first.inner_text() != first
         await message.get_by_role("button", name="Continue").click()
-        await expect(page.locator(".message")).to_have_count(2)
-        second = page.locator(".message").nth(1)
+        await expect(page.locator(STORY)).to_have_count(2)
+        second = page.locator(STORY).nth(1)
         await expect(second.get_by_role("button", name="Undo")).to_be_visible()
         await expect(message.get_by_role("button", name=re.compile("Continue|Retry|Undo"))).to_have_count(0)
         await picture("continued")
@@ -74,8 +79,8 @@ async def test_a_newcomer_sees_a_real_model_continue_a_story_and_uses_every_butt
         await second.get_by_role("button", name="Undo").click()
         await expect(second).to_contain_text("Undone. The story now ends")
         for number in range(2, 8):  # a real model may end by itself before the click arrives
-            await page.locator(".message").last.get_by_role("button", name=re.compile("Continue|Retry")).first.click()
-            answer = page.locator(".message").nth(number)
+            await page.locator(STORY).last.get_by_role("button", name=re.compile("Continue|Retry")).first.click()
+            answer = page.locator(STORY).nth(number)
             try:
                 await answer.get_by_role("button", name="Stop").click(timeout=2_000)
                 break

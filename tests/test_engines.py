@@ -8,12 +8,11 @@ import pytest
 
 from bot import settings as settings_module
 from bot.doctor import findings
-from bot.engines import engine_of, usable_gpus, worker_configs
+from bot.engines import engine_of, replicas_of, usable_gpus, worker_configs
 from bot.settings import Settings
-from models.serving.dispatcher import Dispatcher
-from models.serving.local_engine import LocalEngine
 from models.serving.machine import cpu_quota, gpu_count, memory_bytes, physical_cores
-from models.serving.openai_engine import OpenAIEngine
+from models.serving.openai_engine import RemoteReplica
+from models.serving.supervisor import SupervisedWorker
 from tests.remote_server import KEY, RemoteServerDouble
 from tests.serving_reader import ask, served
 
@@ -96,18 +95,19 @@ def test_a_containers_share_of_the_cpus_bounds_the_threads(
 
 
 async def test_the_settings_choose_between_workers_and_a_server() -> None:
-    assert isinstance(await engine_of(chosen()), LocalEngine)
+    (worker,) = await replicas_of(chosen())
+    assert isinstance(worker, SupervisedWorker)
     async with RemoteServerDouble() as server:
-        engine: Dispatcher = await engine_of(
-            chosen(
-                story_engine="openai",
-                story_model="bigram",
-                story_base_url=f"http://127.0.0.1:{server.port}",
-                story_api_key=KEY,
-                story_slots=9,
-            )
+        settings = chosen(
+            story_engine="openai",
+            story_model="bigram",
+            story_base_url=f"http://127.0.0.1:{server.port}",
+            story_api_key=KEY,
+            story_slots=9,
         )
-        assert isinstance(engine, OpenAIEngine)
+        (remote,) = await replicas_of(settings)
+        assert isinstance(remote, RemoteReplica)
+        engine = await engine_of(settings)
         await engine.start()
         assert (await served(engine, ask("r"))).text
         assert (await engine.health()).workers[0].slots == 9

@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from models.language.adapter_merge import merge, merged
+from models.language.adapter_merge import KEPT_S, merge, merged
 from models.language.adapters import CONFIG, SHIPPED, WEIGHTS, Adapter, AdapterError, read_adapter, resolve_adapter
 from models.language.convert import gguf_from_directory
 from models.language.known_models import DEFAULT_SPEC, KNOWN_MODELS
@@ -94,12 +96,38 @@ def test_weights_are_merged_once_and_again_when_the_file_was_torn(
 ) -> None:
     file = merged(tiny_model.gguf, adapter, tmp_path, "tiny@00000000")
     assert file.parent == tmp_path / "models"
-    whole, written = sha256_of(file), file.stat().st_mtime_ns
+    whole, written = sha256_of(file), file.stat().st_ino
     assert merged(tiny_model.gguf, adapter, tmp_path, "tiny@00000000") == file
-    assert file.stat().st_mtime_ns == written
+    assert file.stat().st_ino == written
     file.write_bytes(file.read_bytes()[:-1_000])
     merged(tiny_model.gguf, adapter, tmp_path, "tiny@00000000")
     assert sha256_of(file) == whole
+
+
+def test_a_new_adapter_gets_a_new_file_and_what_the_old_one_left_goes_when_nobody_asks_for_it(
+    tiny_model: TinyModel, adapter: Adapter, tmp_path: Path
+) -> None:
+    version, newer = "tiny@00000000", dataclasses.replace(adapter, sha256="f" * 64)
+    other_base = merged(tiny_model.gguf, adapter, tmp_path, "tiny@11111111")
+    somebodys = tmp_path / "models" / "tiny-00000000-with-care.gguf"  # a name like ours, and no adapter in it
+    shutil.copyfile(tiny_model.gguf, somebodys)
+    torn = tmp_path / "models" / "tiny-00000000-with-torn-00000000.gguf"
+    torn.write_bytes(tiny_model.gguf.read_bytes()[:100])
+    old = merged(tiny_model.gguf, adapter, tmp_path, version)
+    new = merged(tiny_model.gguf, newer, tmp_path, version)
+    assert old != new
+    assert old.exists()  # another worker may have asked for it a moment ago
+    long_ago = time.time() - KEPT_S - 60
+    for file in (old, other_base, somebodys, torn):
+        os.utime(file, (long_ago, long_ago))
+    in_use = llama_cpp(old)
+    expected = complete(in_use, PROMPT, 12)["choices"][0]["text"]
+    os.utime(new, (long_ago, long_ago))
+    assert merged(tiny_model.gguf, newer, tmp_path, version) == new
+    assert [file.exists() for file in (old, new, other_base, somebodys, torn)] == [False, True, True, True, True]
+    assert time.time() - new.stat().st_mtime < 60  # it was asked for just now
+    assert complete(in_use, PROMPT, 12)["choices"][0]["text"] == expected  # whoever has it open keeps it
+    assert merged(tiny_model.gguf, adapter, tmp_path, version).exists()
 
 
 def test_quantised_weights_are_merged_in_full_precision_and_the_others_copied(

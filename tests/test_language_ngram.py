@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.language.counts import _ODD, _place_of_each
-from models.language.ngram import NGram, _discounts, draw
+from models.language.discounts import _gradient, estimate
+from models.language.ngram import NGram, draw
 
 SENTENCE = "I am a big fan of deep learning. "
 TEXT = (
@@ -30,7 +31,7 @@ def reference_kneser_ney(symbols: list[str], order: int, size: int):
         followers = defaultdict(dict)
         for gram, count in counted.items():
             followers[gram[:-1]][gram[-1]] = count
-        tables.append((_discounts(np.array([sum(c == n for c in counted.values()) for n in (1, 2, 3, 4)])), followers))
+        tables.append((estimate(np.array([sum(c == n for c in counted.values()) for n in (1, 2, 3, 4)])), followers))
 
     def probability(symbol: str, context: tuple[str, ...]) -> float:
         p = 1 / size
@@ -84,6 +85,59 @@ def test_the_score_of_a_text_is_the_product_of_its_distributions(smoothing) -> N
     symbols = model.symbols(unseen).tolist()
     bits = -sum(math.log2(model.distribution(symbols[:i])[each]) for i, each in enumerate(symbols))
     assert model.score(unseen).bits == pytest.approx(bits, rel=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    learned=st.text(alphabet="ab c我", min_size=20, max_size=200),
+    held_out=st.text(alphabet="ab c我z", min_size=1, max_size=60),
+    order=st.integers(1, 6),
+)
+def test_fitted_discounts_never_predict_worse_and_leave_a_distribution(learned: str, held_out: str, order: int) -> None:
+    model = NGram(order=order)
+    model.add(learned)
+    estimated = model.score(held_out).bits
+    model.fit_discounts(held_out)
+    assert model.score(held_out).bits <= estimated * 1.001  # estimates at their limits are moved inside by 1 %
+    distribution = model.distribution(model.symbols(held_out[:5]).tolist())
+    assert distribution.min() >= 0
+    assert distribution.sum() == pytest.approx(1, abs=1e-9)
+    model.add(held_out)  # more is learned, the discounts stay
+    assert model.distribution(model.symbols(learned[:5]).tolist()).sum() == pytest.approx(1, abs=1e-9)
+
+
+def test_fitted_discounts_help_with_another_text_and_are_saved(tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    words = ["fox", "deep", "water", "letters", "狐狸", "night", "fan", "big"]
+    learned, fitted_on, unseen = (" ".join(generator.choice(words, 400)) for _ in range(3))
+    model = NGram(order=6)
+    model.add(learned)
+    estimated = model.score(unseen).bits
+    model.fit_discounts(fitted_on)
+    assert model.score(unseen).bits < 0.98 * estimated
+    model.save(tmp_path)
+    assert NGram.load(tmp_path).score(unseen).bits == model.score(unseen).bits
+    with pytest.raises(ValueError, match="empty"):
+        model.fit_discounts("")
+    with pytest.raises(ValueError, match="Kneser-Ney"):
+        NGram(smoothing="witten-bell").fit_discounts("text")
+
+
+def test_the_slope_by_which_discounts_are_fitted_is_the_numeric_one() -> None:
+    model = NGram(order=4)
+    model.add(TEXT)
+    symbols = model.symbols("a big fox of deep letters 狐狸夜")
+    rows = list(model._lookups(symbols, symbols[:0]))
+    counts, totals = np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows])
+    discounts = np.stack([each[1:] for each in model.discounts()])
+    safe, kinds, seen = np.maximum(totals[..., 0], 1).astype(float), totals[..., 1:].astype(float), totals[..., 0] > 0
+    rest = (counts, np.minimum(counts, 3), safe, kinds, seen, 1 / model.size)
+    nats, slope = _gradient(discounts, *rest)
+    assert nats / math.log(2) == pytest.approx(-np.log2(model._symbol_probabilities(symbols, symbols[:0])[0]).mean())
+    for place in np.ndindex(discounts.shape):
+        moved = discounts.copy()
+        moved[place] += 1e-6
+        assert (_gradient(moved, *rest)[0] - nats) / 1e-6 == pytest.approx(slope[place], abs=1e-4)
 
 
 def test_adding_in_pieces_counts_what_adding_at_once_counts_apart_from_the_seam() -> None:

@@ -1,6 +1,10 @@
 """The small GPT, its training run, the mixture and the evaluation, at the smallest sizes that still learn."""
 
+import itertools
 import math
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from models.language.gpt import GPT, Shape, build
 from models.language.mixture import HouseVoice
 from models.language.ngram import NGram
 from models.training import checkpoint
+from models.training.averaging import average
 from models.training.evaluate import TrainingText, bleu, distinct, loops, predict, self_bleu, write
 from models.training.families import NGramFamily, TokenFamily
 from models.training.language_charts import draw_comparison, draw_curve
@@ -72,6 +77,78 @@ def test_a_killed_run_that_is_resumed_has_the_same_loss_curve(tmp_path: Path, to
     names = {path.suffix for path in (tmp_path / "cut").rglob("*") if path.is_file()}
     assert names <= {".safetensors", ".json", ".jsonl"}
     assert len(list((tmp_path / "cut" / "checkpoints").iterdir())) == checkpoint.KEPT
+
+
+_ENDLESS = """
+import sys, numpy as np, torch
+from pathlib import Path
+from tokenizers import Tokenizer
+from models.training.pretrain import Recipe, Run
+from models.language.gpt import Shape
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+shape = Shape(vocabulary=300, hidden=32, layers=2, heads=2, feed_forward=64, context=32)
+recipe = Recipe(shape=shape, steps=30, batch=4, warm_up=2, checkpoint_every=4, bf16=False)
+tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+for step in Run(recipe, np.load(folder / "tokens.npy"), tokenizer, folder).steps():
+    print(step.step, flush=True)
+    if step.step == 18:
+        sys.stdin.read()  # until the parent kills it
+"""
+
+
+def test_a_process_killed_by_the_system_goes_on_with_the_same_loss_curve(tmp_path: Path, tokenizer, tokens) -> None:
+    recipe = replace(RECIPE, steps=30)
+    expected = [(step.step, step.loss) for step in Run(recipe, tokens, tokenizer, tmp_path / "whole").steps()]
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    np.save(folder / "tokens.npy", tokens)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    command = [sys.executable, "-c", _ENDLESS, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert [int(line) for line in itertools.islice(process.stdout, 18)] == list(range(1, 19))
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    resumed = Run(recipe, tokens, tokenizer, folder)
+    assert resumed.position.step == 16
+    assert [(step.step, step.loss) for step in resumed.steps()] == expected[16:]
+    assert read_log(folder)[0] == expected
+
+
+def test_a_run_goes_on_from_shipped_weights_and_keeps_them_where_it_only_loses(
+    tmp_path: Path, tokenizer, tokens, gpt: GPT
+) -> None:
+    gpt.save(tmp_path / "shipped", dtype=torch.float32)
+    before = GPT.load(tmp_path / "shipped").score(TEXT).bits
+    further = Run(RECIPE, tokens, tokenizer, tmp_path / "further", GPT.load(tmp_path / "shipped"))
+    assert further.gpt().score(TEXT).bits == before
+    for _ in further.steps(lambda model: model.score(TEXT).bits):
+        pass
+    assert further.gpt().score(TEXT).bits < before
+
+    worse = Run(replace(RECIPE, matrix_rate=5.0, embedding_rate=5.0, patience=0), tokens, tokenizer,
+                tmp_path / "worse", GPT.load(tmp_path / "shipped"))  # fmt: skip
+    for _ in worse.steps(lambda model: model.score(TEXT).bits):
+        pass
+    assert worse.position.best_step == 0
+    assert GPT.load(tmp_path / "worse" / "best").score(TEXT).bits == before
+
+    other = replace(RECIPE, shape=replace(SHAPE, hidden=64))
+    with pytest.raises(ValueError, match="another shape"):
+        Run(other, tokens, tokenizer, tmp_path / "other", GPT.load(tmp_path / "shipped"))
+
+
+def test_the_average_of_two_networks_lies_between_them(gpt: GPT, tokenizer, tmp_path: Path) -> None:
+    gpt.save(tmp_path / "one", dtype=torch.float32)
+    fresh = GPT(build(SHAPE, seed=5), tokenizer)
+    assert average(GPT.load(tmp_path / "one"), fresh, 0.0).score(TEXT).bits == gpt.score(TEXT).bits
+    assert average(GPT.load(tmp_path / "one"), fresh, 1.0).score(TEXT).bits == pytest.approx(fresh.score(TEXT).bits)
+    name, weight = next(iter(gpt.model.named_parameters()))
+    middle = dict(average(GPT.load(tmp_path / "one"), fresh, 0.25).model.named_parameters())[name]
+    assert torch.allclose(middle, 0.75 * weight + 0.25 * dict(fresh.model.named_parameters())[name], atol=1e-6)
+    with pytest.raises(ValueError, match="shapes"):
+        average(gpt, GPT(build(replace(SHAPE, hidden=64), seed=1), tokenizer), 0.5)
 
 
 def test_the_schedule_ends_at_its_deadline_even_if_the_steps_do_not(tmp_path: Path, tokenizer, tokens) -> None:

@@ -32,7 +32,8 @@ def test_every_text_is_translated_with_the_same_placeholders(code: str) -> None:
     for source_text, translated in catalogue.items():
         assert translated, source_text
         assert fields(translated) == fields(source_text)
-        assert re.search(r"[\u4e00-\u9fff]", translated), source_text
+        if re.search(r"[a-z]", re.sub(r"\{\w+\}", "", source_text)):  # only punctuation has no Chinese characters
+            assert re.search(r"[\u4e00-\u9fff]", translated), source_text
 
 
 def test_other_languages_hear_english_and_chinese_hears_chinese() -> None:

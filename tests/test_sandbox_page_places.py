@@ -1,10 +1,11 @@
 """Channels, members, connection, colours and languages of the sandbox's page, over the real sandbox and a small bot."""
 
+import asyncio
 import re
 from typing import Literal
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from bot.sandbox.message_form import MessageForm
 from tests import sandbox_stage
@@ -84,7 +85,7 @@ async def test_two_pages_see_each_other_type_reply_and_delete(page: Page, stage:
     await open_page(other, stage)
     await other.get_by_role("radio", name="Write as Tomás (co-author)").click()
     await expect(other.locator(".switcher-title")).to_have_text("You are writing as Tomás")
-    await expect(other.locator(".message").last).to_be_visible()
+    await expect(other.locator(".composer-field")).to_be_visible()
     await other.locator(".composer-field").focus()
     await other.keyboard.type("Are you there?")
     await expect(page.locator(".typing")).to_have_text("Tomás is typing…")
@@ -102,6 +103,20 @@ async def test_two_pages_see_each_other_type_reply_and_delete(page: Page, stage:
     await other.get_by_role("menuitem", name="Delete message").click()
     await expect(page.locator(".m-content", has_text="Are you there?")).to_have_count(0)
     await other_context.close()
+
+
+async def test_words_typed_while_the_member_changes_lose_no_letter(page: Page) -> None:
+    async def slowly(route: Route) -> None:
+        await asyncio.sleep(0.5)
+        await route.continue_()
+
+    await page.route("**/state*", slowly)
+    await page.get_by_role("radio", name="Write as Tomás (co-author)").click()
+    await page.locator(".composer-field").focus()
+    await page.keyboard.type("Are you there?")
+    await expect(page.get_by_role("radio", name="Write as Tomás (co-author)")).to_be_checked()
+    await page.unroute_all(behavior="wait")
+    await expect(page.locator(".composer-field")).to_have_value("Are you there?")
 
 
 async def test_a_lost_connection_is_named_and_the_page_catches_up(page: Page, stage: Stage, watch: Watch) -> None:

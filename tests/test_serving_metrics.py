@@ -9,10 +9,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from models.serving.in_process import InProcessEngine
-from models.serving.metrics import MetricsServer, metrics_of
+from models.serving.in_process_short import InProcessShortEngine
+from models.serving.metrics import MetricsServer, metrics_of, short_metrics_of
 from models.serving.requests import Health, WorkerHealth
+from models.serving.short_requests import MoodRequest, ShortHealth
 from tests.bigram_model import BigramModel
 from tests.serving_reader import Leaks, ask, served
+from tests.short_models import Moods
 
 
 async def scrape(port):
@@ -26,9 +29,13 @@ async def test_a_scrape_shows_the_engines_health_and_nobodys_name():
     engine = InProcessEngine(lambda: BigramModel(slots=2))
     await engine.start()
     await served(engine, ask("r", user="user-7", guild="guild-9"))
-    async with MetricsServer(engine) as server:
+    short = InProcessShortEngine({"mood": Moods()})
+    await short.start()
+    await short.ask(MoodRequest(text="glad"))
+    async with MetricsServer(engine, short=short) as server:
         text = await scrape(server.port)
     await engine.close()
+    await short.close()
     values = {
         (sample.name, *(value for name, value in sample.labels.items() if name != "worker")): sample.value
         for family in text_string_to_metric_families(text)
@@ -42,6 +49,12 @@ async def test_a_scrape_shows_the_engines_health_and_nobodys_name():
     assert values["inkwell_worker_model_info", BigramModel().version] == 1
     assert values["inkwell_first_token_seconds_count",] == values["inkwell_first_token_seconds_bucket", "+Inf"] == 1
     assert 0 < values["inkwell_first_token_seconds_sum",] < 60
+    assert values["inkwell_short_state", "ready"] == 1
+    assert values["inkwell_short_state", "failed"] == 0
+    assert values["inkwell_short_requests_total", "answered"] == 1
+    assert values["inkwell_short_requests_total", "dropped"] == 0
+    assert values["inkwell_short_restarts_total",] == 0
+    assert values["inkwell_short_resident_memory_bytes",] > 2**20
     assert values["process_resident_memory_bytes",] > 2**20
     assert values["process_start_time_seconds",] < time.time()
     assert "user-7" not in text
@@ -51,7 +64,7 @@ async def test_a_scrape_shows_the_engines_health_and_nobodys_name():
 
 def test_every_name_follows_the_conventions_of_prometheus():
     health = Health(ready=True, workers=(WorkerHealth(state="ready", model_version="m@1"),))
-    for metric in metrics_of(health):
+    for metric in (*metrics_of(health), *short_metrics_of(ShortHealth(state="ready"))):
         assert re.fullmatch(r"inkwell_[a-z]+(_[a-z]+)*", metric.name), metric.name
         assert not metric.name.endswith(("_total", "_count", "_sum", "_bucket", "_info")), "the client adds these"
         assert metric.documentation.endswith(".")

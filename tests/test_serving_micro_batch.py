@@ -21,7 +21,10 @@ class Doubler:
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, numbers):
+    async def __call__(self, numbers):
+        return await asyncio.to_thread(self.doubled, numbers)
+
+    def doubled(self, numbers):
         self.batches.append(list(numbers))
         assert self.gate.wait(20)
         if any(number < 0 for number in numbers):
@@ -67,8 +70,12 @@ async def test_a_batch_too_large_for_the_memory_is_answered_in_parts():
     assert sorted(len(batch) for batch in doubler.batches) == [5, 5, 5, 5, 10, 10, 20]
 
 
+async def three(items):
+    return [1, 2, 3]
+
+
 async def test_a_wrong_number_of_answers_is_an_error_for_each():
-    async with MicroBatcher(lambda items: [1, 2, 3], BatchLimits(max_wait_s=0.01)) as batcher:
+    async with MicroBatcher(three, BatchLimits(max_wait_s=0.01)) as batcher:
         answers = await asyncio.gather(*map(batcher.answer, range(2)), return_exceptions=True)
     assert all(isinstance(answer, RuntimeError) for answer in answers)
 
@@ -139,6 +146,19 @@ async def test_closing_finishes_what_runs_and_tells_what_waits():
     assert isinstance(waits.exception(), EngineClosedError)
     with pytest.raises(EngineClosedError):
         await batcher.answer(3)
+    await leaks.none_remain()
+
+
+async def test_closing_while_a_batch_still_gathers_does_not_wait_for_ever():
+    leaks = Leaks()
+    doubler = Doubler()
+    async with MicroBatcher(doubler, BatchLimits(max_batch=2, max_wait_s=600)) as batcher:
+        waits = asyncio.create_task(batcher.answer(1))
+        await settled(lambda: len(batcher) == 1)
+        async with asyncio.timeout(20):
+            await batcher.close()
+    assert isinstance(waits.exception(), EngineClosedError)
+    assert not doubler.batches
     await leaks.none_remain()
 
 

@@ -141,7 +141,7 @@ def test_garbage_from_a_worker_never_hangs_or_escapes(pieces):
 
     async def receive() -> None:
         heard: list[wire.FromWorker] = []
-        protocol = WorkerProcess(heard.append)
+        protocol = WorkerProcess(heard.append, wire.decode_from_worker)
         left, right = socket.socketpair()
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_unix_connection(lambda: protocol, sock=left)
@@ -161,7 +161,7 @@ async def test_a_process_that_closes_its_socket_and_lives_on_is_killed():
     leaks = Leaks()
     heard: list[wire.FromWorker] = []
     deaf = "import os, sys, threading; os.close(int(sys.argv[1])); threading.Event().wait()"
-    process = await WorkerProcess.spawn(heard.append, program=[sys.executable, "-c", deaf])
+    process = await WorkerProcess.spawn(heard.append, wire.decode_from_worker, program=[sys.executable, "-c", deaf])
     async with asyncio.timeout(20):
         assert await process.ended == "the worker closed its connection"
     await leaks.none_remain()
@@ -169,7 +169,7 @@ async def test_a_process_that_closes_its_socket_and_lives_on_is_killed():
 
 async def test_what_a_library_prints_is_logged(caplog):
     caplog.set_level("INFO")
-    process = await WorkerProcess.spawn(lambda message: None)
+    process = await WorkerProcess.spawn(lambda message: None, wire.decode_from_worker)
     process.send(wire.Configure(config=CONFIG, factory="tests.bigram_model:load_loud"))
     async with asyncio.timeout(20):
         await process.ended

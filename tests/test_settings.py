@@ -53,6 +53,9 @@ def test_an_unknown_setting_stops_the_start_and_suggests_the_right_one() -> None
         ("STORY_WORKERS=-1", "STORY_WORKERS"),
         ("STORY_GPU_MEMORY=2", "STORY_GPU_MEMORY"),
         ("METRICS_PORT=65536", "METRICS_PORT"),
+        ("TRAIN_GUILDS=my server", "TRAIN_GUILDS"),
+        ("TRAIN_PROMOTE=always", "TRAIN_PROMOTE"),
+        ("TRAIN_RATE=0", "TRAIN_RATE"),
         ("STORY_BASE_URL=localhost:8000", "STORY_BASE_URL"),
         ("STORY_BASE_URL=http://ann:hunter2@host/v1", "STORY_BASE_URL"),
     ],
@@ -158,3 +161,11 @@ def test_every_mistake_is_told_of_in_one_go() -> None:
         "STORY_SLOTS",
     ]
     assert str(caught.value) == caught.value.sentences[0]
+
+
+def test_servers_that_may_train_are_read_as_ids_and_one_person_trains_only_in_the_sandbox() -> None:
+    assert settings.load().training_guilds == frozenset()
+    assert settings.load().training_options.min_authors == 1
+    chosen = settings.load(discord_token=GOOD_TOKEN, train_guilds=" 123, 456,", train_steps=9)
+    assert chosen.training_guilds == {123, 456}
+    assert (chosen.training_options.min_authors, chosen.training_options.steps) == (3, 9)

@@ -19,6 +19,7 @@ from bot.status import Status, Waiting, by_guild, duration
 from bot.status_history import SPAN_S, History, Moment, draw
 from bot.status_table import report, tables
 from models.serving.requests import Health, WorkerHealth
+from models.serving.short_requests import ShortHealth
 from tests.serving_reader import Leaks
 
 WorkerState = Literal["starting", "ready", "restarting", "failed", "stopped"]
@@ -45,6 +46,19 @@ STATUS = Status(
         failed=2,
     ),
     waiting=(Waiting(guild_id=7, name="[bold]The Inkwell", requests=5), Waiting(requests=2)),
+    short=ShortHealth(
+        state="ready",
+        pid=78,
+        models=("moods@3b1f09d2", "portraits@[bold]"),
+        waiting=3,
+        running=32,
+        restarts=1,
+        resident_bytes=50 * 2**20,
+        answered=900,
+        failed=4,
+        dropped=17,
+        error="the worker was ended by SIGSEGV",
+    ),
 )
 
 
@@ -72,12 +86,27 @@ def test_the_table_says_everything_an_operator_asks_for() -> None:
         "41.2 tokens/s",
         "p50 0.31 s, p95 2.50 s",
         "120, failed 2, worker restarts 6",
-        "workers 256 MiB, bot 100 MiB",
+        "workers 306 MiB, bot 100 MiB",
+        "ready, pid 78, restarts 1",
+        "moods@3b1f09d2, portraits@[bold]",
+        "3 waiting, 32 running",
+        "900, failed 4, background work dropped 17",
+        "50 MiB",
+        "ended by SIGSEGV",
         "m@12345678",
         "ended by SIGKILL",
         "direct messages and elsewhere",
     ):
         assert words in text, text
+
+
+def test_versions_trained_here_are_shown_with_the_reason_why_one_does_not_answer() -> None:
+    assert "Trained here" not in printed(STATUS)
+    text = printed(
+        msgspec.structs.replace(STATUS, champions={"gpt": "20261130-1"}, passed_over={"story": "It is [bold]damaged."})
+    )
+    assert "20261130-1" in text
+    assert "what is shipped answers: It is [bold]damaged." in text
 
 
 def test_a_servers_name_is_text_and_never_markup() -> None:

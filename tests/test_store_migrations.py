@@ -24,27 +24,30 @@ from bot.store.keys import StoreKeys, derive_keys
 from bot.store.migrate import MIGRATIONS, alembic_config, prepare
 from bot.store.schema import metadata
 from models.serving.requests import Sampling
+from models.serving.short_requests import PortraitRequest, VerseRequest
 
 ROOT = Path(__file__).parents[1]
 KEYS = derive_keys("correct horse battery staple")
+HEAD = "0008"
+NEXT = "0009"
 
-ADD_A_COLUMN = """
+ADD_A_COLUMN = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "{NEXT}"
+down_revision = "{HEAD}"
 
 
 def upgrade() -> None:
     op.add_column("stories", sa.Column("mood", sa.Text, nullable=False, server_default="calm"))
 """
-REBUILD_A_TABLE = """
+REBUILD_A_TABLE = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "{NEXT}"
+down_revision = "{HEAD}"
 
 
 def upgrade() -> None:
@@ -79,13 +82,13 @@ def with_revision(directory: Path, source: str) -> Path:
     """A copy of the real migrations with one revision more."""
     migrations = directory / "migrations"
     shutil.copytree(MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
-    (migrations / "versions" / "v0003_next.py").write_text(source)
+    (migrations / "versions" / f"v{NEXT}_next.py").write_text(source)
     return migrations
 
 
 @pytest.fixture
 async def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A closed database of schema 0002 with one story, its key KEYS."""
+    """A closed database of schema HEAD with one story, its key KEYS."""
     monkeypatch.setattr("bot.store.store.load_keys", lambda *_, **__: KEYS)
     path = tmp_path / "data" / "inkwell.db"
     async with Store.open(path) as store:
@@ -99,7 +102,7 @@ async def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             interaction_token=None,
             locale="en-GB",
         )
-    assert revisions(path) == ("0002",)
+    assert revisions(path) == (HEAD,)
     return path
 
 
@@ -146,7 +149,7 @@ def test_the_migrations_build_exactly_the_schema_that_the_queries_use(migrated: 
         expected = described(connection)
     fresh.dispose()
     assert described(migrated) == expected
-    assert len(expected) == 6
+    assert len(expected) == 22
 
 
 def printed(dialect: str) -> str:
@@ -197,25 +200,25 @@ async def test_an_upgrade_keeps_every_row_and_a_readable_encrypted_copy_from_bef
     path: Path, tmp_path: Path, source: str
 ) -> None:
     rows = story_rows(path)
-    (path.parent / "inkwell.db.before-0002").write_bytes(b"of an earlier upgrade")
+    (path.parent / f"inkwell.db.before-{HEAD}").write_bytes(b"of an earlier upgrade")
     prepare(path, KEYS, with_revision(tmp_path, source))
 
-    assert revisions(path) == ("0003",)
+    assert revisions(path) == (NEXT,)
     assert [sorted(map(str, row)) for row in story_rows(path)] == [sorted(map(str, (*row, "calm"))) for row in rows]
     (copy,) = path.parent.glob("*.before-*")
-    assert copy.name == "inkwell.db.before-0003"
+    assert copy.name == f"inkwell.db.before-{NEXT}"
     assert copy.stat().st_mode & 0o777 == 0o600
     assert b"unmistakable" not in copy.read_bytes()
-    assert revisions(copy) == ("0002",)
+    assert revisions(copy) == (HEAD,)
     assert story_rows(copy) == rows
 
 
 @pytest.mark.parametrize("source", [FAIL_HALF_WAY, ORPHAN_ROWS])
 async def test_a_failing_upgrade_leaves_the_database_as_it_was(path: Path, tmp_path: Path, source: str) -> None:
     rows = story_rows(path)
-    with pytest.raises(StoreMigrationError, match="0002 to 0003"):
+    with pytest.raises(StoreMigrationError, match=f"{HEAD} to {NEXT}"):
         prepare(path, KEYS, with_revision(tmp_path, source))
-    assert revisions(path) == ("0002",)
+    assert revisions(path) == (HEAD,)
     assert story_rows(path) == rows
     with closing(sqlite.connect(path, KEYS)) as connection:
         assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'half'").fetchall()
@@ -228,7 +231,7 @@ async def test_code_from_before_an_upgrade_refuses_the_upgraded_file(path: Path,
     before = path.read_bytes()
     with pytest.raises(StoreTooNewError) as refused:
         prepare(path, KEYS)
-    assert (refused.value.found, refused.value.known) == ("0003", "0002")
+    assert (refused.value.found, refused.value.known) == (NEXT, HEAD)
     assert path.read_bytes() == before
 
 
@@ -247,12 +250,12 @@ async def test_a_disk_that_fills_under_the_copy_stops_the_upgrade_before_it_begi
     with pytest.raises(StoreFullError):
         async with Store.open(path):
             pytest.fail("it opened")
-    assert revisions(path) == ("0002",)
+    assert revisions(path) == (HEAD,)
     assert story_rows(path) == rows
     assert not list(path.parent.glob("*.before-*"))
 
 
-async def test_the_first_published_schema_is_upgraded_with_its_rows_and_can_be_taught(
+async def test_the_first_published_schema_is_upgraded_with_its_rows_and_keeps_what_came_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.store.store.load_keys", lambda *_, **__: KEYS)
@@ -268,4 +271,42 @@ async def test_the_first_published_schema_is_upgraded_with_its_rows_and_can_be_t
         assert await store.taught_texts(7) == ()
         taught = await store.add_taught_text(guild_id=7, user_id=1, source="file", title="a.txt", text="words")
         assert await store.taught_texts(7) == (taught,)
-    assert revisions(path) == ("0002",)
+        await store.moods.sample(9, 7, None)
+        assert [each.channel_id for each in await store.moods.channels()] == [9]
+        assert await store.people.consent(1) is None
+        asked = PortraitRequest(seeds=("Mara",))
+        receipt = await store.album.keep(user_id=1, recipe=asked, model_version="drawn@1", digest="a" * 64)
+        assert (await store.album.receipt(receipt.code)).recipe == asked
+    assert revisions(path) == (HEAD,)
+
+
+async def test_faces_and_receipts_outlive_the_table_that_is_built_anew_for_verses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.store.load_keys", lambda *_, **__: KEYS)
+    old = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, old, ignore=shutil.ignore_patterns("__pycache__", "v0007*", "v0008*"))
+    path = tmp_path / "inkwell.db"
+    prepare(path, KEYS, old)
+    with closing(sqlite.connect(path, KEYS)) as connection:
+        connection.execute("BEGIN")  # a story and its first turn need each other
+        connection.execute("INSERT INTO stories VALUES ('s', NULL, 2, 'a', 't', 'en', 'h', 1.0, 1.0)")
+        connection.execute(
+            "INSERT INTO turns VALUES ('h', 's', NULL, 'a', 'prompt', 'words', 'done', 0, NULL, NULL, '[]', 1.0, 1.0)"
+        )
+        connection.execute("COMMIT")
+        connection.execute(
+            "INSERT INTO portrait_receipts VALUES "
+            """('code', 'portrait', 'a', '{"type": "portrait", "seeds": ["Mara"]}', 'drawn@1', 'd', 1.0)"""
+        )
+        connection.execute("INSERT INTO story_characters VALUES ('s', 'k', 'Mara', 'code', 'a', x'00', '{}', 1.0)")
+    async with Store.open(path) as store:
+        (face,) = await store.album.cast("s")
+        assert face.code == "code"
+        assert (await store.album.receipt("code")).recipe == PortraitRequest(seeds=("Mara",))
+        asked = VerseRequest(form="zh5", seed="Mara")
+        receipt = await store.album.keep(user_id=1, recipe=asked, model_version="verse@1", digest="a" * 64)
+        assert (receipt.kind, receipt.recipe) == ("verse", asked)
+    with closing(sqlite.connect(path, KEYS)) as connection:
+        connection.execute("DELETE FROM portrait_receipts WHERE code = 'code'")
+        assert connection.execute("SELECT count(*) FROM story_characters").fetchone() == (0,)  # the key still cascades

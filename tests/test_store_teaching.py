@@ -43,7 +43,13 @@ async def test_a_voice_stays_unsettled_until_it_was_learned_and_until_it_was_for
     await store.begin_forgetting(GUILD, text.id)
     assert await store.unsettled_voices() == (GUILD,)
     assert await store.words_to_learn(GUILD) == await store.taught_texts(GUILD) == ()
-    await store.settle_voice(GUILD)
+    late = await taught(store, "taught meanwhile")
+    forgotten = await store.forgetting_texts(GUILD)
+    assert forgotten == (text.id,)
+    await store.begin_forgetting(GUILD, late.id)  # while the voice was learning
+    await store.settle_voice(GUILD, forgotten)
+    assert await store.unsettled_voices() == (GUILD,)
+    await store.settle_voice(GUILD, await store.forgetting_texts(GUILD))
     assert await store.unsettled_voices() == ()
 
 

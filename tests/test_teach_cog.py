@@ -21,7 +21,7 @@ from bot.settings import Settings
 from bot.store import Store
 from bot.store.errors import TaughtTextNotFoundError
 from bot.taught_file import MAX_BYTES, NotTeachableError
-from bot.teaching import NoStoryError, NotYourStoryError, NoVoicesError, TeachingFailedError
+from bot.teaching import NoStoryError, NoStoryOfYoursError, NotYourStoryError, NoVoicesError, TeachingFailedError
 from models.language.ngram_story import NGramStoryModel
 from models.language.story_model import StoryModelMissingError
 from models.language.voices import CHARACTERS, TOKENS, voice_folder
@@ -235,12 +235,32 @@ async def test_a_story_is_taught_only_by_whoever_wrote_all_of_it(tmp_path: Path)
             sampling=Sampling(), application_id=1, interaction_token=None, locale="en-US", text="And I joined in.",
         )  # fmt: skip
         assert "isn't yours" in said(await at.admin.slash(at.channel, "teach story"))
+        begun = (await at.store.stories_of(at.guild.id, at.admin.id))[0]
+        assert "isn't yours" in said(await at.admin.slash(at.channel, "teach story", story=begun.id))
         await at.member.slash(at.channel, "story", prompt="Mine alone")
         elsewhere = at.guild.create_text_channel("elsewhere")
         refused = await at.admin.slash(elsewhere, "teach story", channel=at.channel)
         assert "isn't yours" in said(refused)
-        assert at.met(NoStoryError, NotYourStoryError, NotYourStoryError)
+        assert at.met(NoStoryError, NotYourStoryError, NotYourStoryError, NotYourStoryError)
         assert await at.texts() == (text,)
+
+
+async def test_a_story_is_named_by_its_title_and_only_ones_own_are_offered(tmp_path: Path) -> None:
+    async with scene(tmp_path, OpenBot) as at:
+        await at.admin.slash(at.channel, "story", prompt="The keeper climbed the stairs")
+        await at.admin.slash(at.channel, "story", prompt="A fox at the door")
+        await at.member.slash(at.channel, "story", prompt="The keeper of another")
+        offered = await at.admin.autocomplete(at.channel, "teach story", "story", "KEEPER")
+        assert [choice["name"] for choice in offered] == ["The keeper climbed the stairs"]
+        elsewhere = at.guild.create_text_channel("elsewhere")
+        receipt = said(await at.admin.slash(elsewhere, "teach story", story=offered[0]["value"]))
+        assert "Learned **The keeper climbed the stairs**" in receipt
+        receipt = said(await at.admin.slash(elsewhere, "teach story", story="a fox at the door"))
+        assert "Learned **A fox at the door**" in receipt
+        refused = await at.admin.slash(elsewhere, "teach story", story="The keeper of another")
+        assert "None of your stories" in said(refused)
+        assert at.met(NoStoryOfYoursError)
+        assert len(await at.texts()) == 2
 
 
 async def test_a_teaching_that_fails_leaves_the_voice_and_the_list_as_they_were(
@@ -280,10 +300,26 @@ async def test_what_was_cut_short_is_learned_or_forgotten_at_the_next_start(tmp_
         once = (voice_folder(tmp_path, "1") / CHARACTERS / "ngram.json").read_bytes()
         for text in await store.taught_texts(1):
             await store.begin_forgetting(1, text.id)
-        await store.settle_voice(1)
+        await store.settle_voice(1, await store.forgetting_texts(1))
         for words in (TALE, OTHER):  # one after the other makes the same voice
             await teacher.teach(guild_id=3, user_id=5, source="file", title="a.txt", text=words)
         assert (voice_folder(tmp_path, "3") / CHARACTERS / "ngram.json").read_bytes() == once
+
+
+async def test_what_is_erased_while_a_voice_learns_is_forgotten_by_it(tmp_path: Path) -> None:
+    async with Store.open(tmp_path / "inkwell.db") as store:
+        teacher = teaching.Teacher(store, tmp_path)
+        await teacher.teach(guild_id=1, user_id=5, source="file", title="a.txt", text=OTHER)
+
+        async def erase() -> None:  # the voice has learned by then, and nothing is settled yet
+            await store.people.erase(5)
+            await store.people.erase(6)
+
+        await teacher.teach(guild_id=1, user_id=6, source="file", title="b.txt", text=TALE, heard=erase)
+        assert await store.unsettled_voices() == (1,)
+        await teacher.settle()
+        assert await store.unsettled_voices() == ()
+        assert not voice_folder(tmp_path, "1").exists()
 
 
 async def test_with_torch_the_house_voice_learns_too(tmp_path: Path) -> None:
@@ -307,7 +343,7 @@ async def test_where_a_server_elsewhere_writes_there_is_nothing_to_teach(tmp_pat
         assert at.met(NoVoicesError)
 
 
-async def test_over_the_sandbox_a_gb18030_file_is_learned_in_chinese(tmp_path: Path) -> None:
+async def test_over_the_sandbox_a_picture_is_refused_and_a_gb18030_file_learned_in_chinese(tmp_path: Path) -> None:
     settings = Settings(_env_file=None, data_dir=tmp_path / "data", edit_interval_s=0.2, shutdown_grace_s=1.0)
     engine = InProcessEngine(BigramModel)
     async with Store.open(settings.database) as store, Sandbox(tmp_path / "discord") as sandbox:
@@ -317,6 +353,10 @@ async def test_over_the_sandbox_a_gb18030_file_is_learned_in_chinese(tmp_path: P
                 running = asyncio.create_task(bot.start(sandbox.bot_token))
                 await asyncio.wait_for(bot.wait_until_ready_or_dead(running), 30)
                 async with Person.join(sandbox, "admin") as ida:
+                    await ida.slash("teach file", file=File("lamp.txt", b"\x89PNG\r\n\x1a\n" + b"\x00" * 50))
+                    await ida.wait_message(lambda message: "not a text" in message["content"], 60)
+                    (only,) = await ida.messages()  # and no "Reading…" for ever
+                    assert "not a text" in only["content"]
                     data = ("从前有一个渔夫，他和他的妻子住在海边的一间小屋里。\n" * 20).encode("gb18030")
                     await ida.slash("teach file", locale="zh-CN", file=File("渔夫.txt", data))
                     message = await ida.wait_message(lambda message: "学会了" in message["content"], 60)

@@ -32,6 +32,7 @@ _STATES = {
     "restarting": mark("restarting"),
     "failed": mark("down"),
     "stopped": mark("stopped"),
+    "asleep": mark("asleep until somebody asks"),
 }
 _PICTURE = "status.png"
 _UNKNOWN = "–"
@@ -122,6 +123,21 @@ def embed_of(status: Status, say: Say, *, here: int | None, remote: bool) -> dis
             value=_worker(worker, say, remote),
             inline=False,
         )
+    short = status.short
+    words = say(mark("{state}; answered {answered} (failed: {failed}), dropped {dropped}, restarts: {restarts}"))
+    embed.add_field(
+        name=say(mark("Moods, portraits, verses")),
+        value=words.format(
+            state=say(_STATES[short.state]),
+            answered=short.answered,
+            failed=short.failed,
+            dropped=short.dropped,
+            restarts=short.restarts,
+        ),
+        inline=False,
+    )
+    if status.champions or status.passed_over:
+        embed.add_field(name=say(mark("Trained here")), value=_champions(status, say), inline=False)
     since = f"<t:{round(time.time() - status.uptime_s)}:R>"
     embed.description = say(mark("Version {version}, started {since}. Servers: {guilds}")).format(
         version=status.inkwell, since=since, guilds=status.guilds
@@ -139,6 +155,12 @@ def _described(moments: Sequence[Moment], say: Say) -> str:
         queued=max(each.queued for each in moments),
         waiting=moments[-1].queued,
     )
+
+
+def _champions(status: Status, say: Say) -> str:
+    lines = [f"{family}: `{version}`" for family, version in status.champions.items()]
+    words = say(mark("{family}: what Inkwell came with, for the champion can't answer here (see its log)"))
+    return "\n".join([*lines, *(words.format(family=family) for family in status.passed_over)])
 
 
 def _queue(status: Status, say: Say, here: int | None) -> str:

@@ -14,6 +14,7 @@ from discord.ext import commands
 
 from bot.buttons import Act, continue_button, stop_button, story_buttons
 from bot.client import StoryBot
+from bot.consent_offer import offer
 from bot.delivery import Delivery
 from bot.locales import mark, speaker
 from bot.scribe import THINKING
@@ -83,6 +84,7 @@ class StoryCog(commands.Cog, name="Story"):
         job, callback = await self._acknowledge_and_persist(interaction, acknowledged, persisted)
         delivery = self._delivery(interaction)
         await self._write(interaction, job, delivery, await _first_message(callback, delivery))
+        await offer(self.bot, interaction, job)
 
     async def press(self, interaction: discord.Interaction[Any], act: Act, turn_id: str) -> None:
         """A button below the turn `turn_id`."""

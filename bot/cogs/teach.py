@@ -3,7 +3,10 @@ learns.
 """
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import discord
@@ -18,7 +21,7 @@ from bot.store.rows import TaughtSource
 from bot.store.store import MAX_TITLE_CHARS
 from bot.stories import clean, story_text
 from bot.taught_file import check_outside, text_of
-from bot.teaching import Lesson, NoStoryError, NotYourStoryError, NoVoicesError, Teacher
+from bot.teaching import Lesson, NoStoryError, NoStoryOfYoursError, NotYourStoryError, NoVoicesError
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ MEMBERS_MAY_TEACH = Setting(key="members_may_teach", kind=bool, default=False)
 
 _SHOWN_TEXTS = 20  # of a list; an embed's description holds 4,096 characters
 _CHOICES = 25  # Discord: of an autocompletion
+_CHOICE_CHARS = 100  # Discord: of a choice's name
 _READING = mark("📖 Reading **{title}**…")
 _LEARNING = mark("✒️ Learning the {characters} characters of **{title}**…")
 _HEARD = mark("✒️ This server's voice knows **{title}** now; the house voice is still learning it…")
@@ -64,7 +68,7 @@ class TeachCog(
 
     def __init__(self, bot: StoryBot) -> None:
         self.bot = bot
-        self.teacher = Teacher(bot.store, bot.settings.data_dir)
+        self.teacher = bot.teacher
         self._settling: asyncio.Task[None] | None = None
 
     async def cog_load(self) -> None:
@@ -93,26 +97,52 @@ class TeachCog(
         name = file.title or file.filename  # Discord strips a file's name of all but ASCII
         title = " ".join(clean(name).split())[:MAX_TITLE_CHARS]
         say = speaker(interaction.locale.value)
-        await _show(interaction, say(_READING).format(title=_plain(title)))
-        text = await asyncio.to_thread(text_of, await file.read())
-        await self._teach(interaction, "file", title, text)
+        async with _progress(interaction):
+            await _show(interaction, say(_READING).format(title=_plain(title)))
+            text = await asyncio.to_thread(text_of, await file.read())
+            await self._teach(interaction, "file", title, text)
 
-    @app_commands.command(
-        name="story", description=locale_str(mark("Teach this server's voice a channel's latest story, if it is yours"))
+    @app_commands.command(name="story", description=locale_str(mark("Teach this server's voice one of your stories")))
+    @app_commands.describe(
+        story=locale_str(mark("Which of your stories in this server (the channel's latest)")),
+        channel=locale_str(mark("Where the story stands (here)")),
     )
-    @app_commands.describe(channel=locale_str(mark("Where the story stands (here)")))
     async def story(
-        self, interaction: discord.Interaction[StoryBot], channel: discord.TextChannel | discord.Thread | None = None
+        self,
+        interaction: discord.Interaction[StoryBot],
+        story: str | None = None,
+        channel: discord.TextChannel | discord.Thread | None = None,
     ) -> None:
         self._admit(interaction)
         await interaction.response.defer(ephemeral=True, thinking=True)
         place = interaction.channel_id if channel is None else channel.id
         assert place is not None
-        story = await self.bot.store.latest_story(place)
-        if story is None or story.guild_id != interaction.guild_id:
+        found = await self._named(interaction, story) if story else await self.bot.store.latest_story(place)
+        if found is None or found.guild_id != interaction.guild_id:
             raise NoStoryError
-        text = await self._own_text(interaction, story)
-        await self._teach(interaction, "story", story.title, text, more=_CONSENT)
+        text = await self._own_text(interaction, found)
+        async with _progress(interaction):
+            await self._teach(interaction, "story", found.title, text, more=_CONSENT)
+
+    @story.autocomplete("story")
+    async def _which_story(
+        self, interaction: discord.Interaction[StoryBot], typed: str
+    ) -> list[app_commands.Choice[str]]:
+        if interaction.guild_id is None or not await self._may_teach(interaction):
+            return []
+        mine = await self.bot.store.stories_of(interaction.guild_id, interaction.user.id)
+        fitting = [story for story in mine if typed.casefold() in story.title.casefold()]
+        return [app_commands.Choice(name=story.title[:_CHOICE_CHARS], value=story.id) for story in fitting[:_CHOICES]]
+
+    async def _named(self, interaction: discord.Interaction[Any], named: str) -> Story:
+        """One of the caller's stories here, by id or title. Raises NoStoryOfYoursError."""
+        assert interaction.guild_id is not None
+        mine = await self.bot.store.stories_of(interaction.guild_id, interaction.user.id)
+        wanted = named.strip().casefold()
+        for story in mine:
+            if wanted in (story.id, story.title.casefold()):
+                return story
+        raise NoStoryOfYoursError
 
     @app_commands.command(name="list", description=locale_str(mark("What this server's voice was taught")))
     async def listing(self, interaction: discord.Interaction[StoryBot]) -> None:
@@ -139,8 +169,9 @@ class TeachCog(
         if not _manages(interaction) and found.author_key != self.bot.store.person_key(interaction.user.id):
             raise app_commands.MissingPermissions(["manage_guild"])
         say = speaker(interaction.locale.value)
-        await _show(interaction, say(_FORGETTING))
-        left = await self.teacher.forget(interaction.guild_id, found.id)
+        async with _progress(interaction):
+            await _show(interaction, say(_FORGETTING))
+            left = await self.teacher.forget(interaction.guild_id, found.id)
         words = say(_FORGOTTEN if left.known else _LAST_FORGOTTEN)
         await _show(interaction, words.format(title=_plain(found.title), known=f"{left.known:,}"))
 
@@ -233,6 +264,17 @@ def _line(text: TaughtText, say: Say, *, mine: bool) -> str:
         when=f"<t:{round(text.created_at)}:d>",
         who=say(_BY_YOU if mine else _BY_ANOTHER),
     )
+
+
+@asynccontextmanager
+async def _progress(interaction: discord.Interaction[Any]) -> AsyncIterator[None]:
+    """What is shown meanwhile must not stand for ever beside the sentence that says why it went no further."""
+    try:
+        yield
+    except Exception:
+        with contextlib.suppress(discord.HTTPException):
+            await interaction.delete_original_response()
+        raise
 
 
 async def _show(interaction: discord.Interaction[Any], words: str) -> None:

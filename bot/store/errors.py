@@ -1,5 +1,7 @@
 """What can go wrong in the store, each error named by what its reader can do. Knows no SQL and no driver.
 
+No message holds what a member typed, for messages stand in the log.
+
 Two families. A `StoreFaultError` is about the file or the disk and is for the operator: its message is one sentence
 that names the place and the remedy. Every other error is about a story, a turn or a job and is turned into words for a
 member by whoever asked.
@@ -104,6 +106,60 @@ class TaughtTooMuchError(StoreError):
     def __init__(self, texts: int, characters: int) -> None:
         super().__init__(f"{texts} texts of {characters} characters are taught already")
         self.texts, self.characters = texts, characters
+
+
+class ReceiptNotFoundError(NotFoundError):
+    """No picture has this receipt, or its owner made us forget it."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__("there is no such receipt")
+        self.code = code
+
+
+class CharacterNotFoundError(NotFoundError):
+    """The story has no face under this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("the story has no face under this name")
+        self.name = name
+
+
+class FaceTakenError(StoreError):
+    """Somebody else gave this character its face: they, the story's author and moderators may change it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("this character has a face from somebody else")
+        self.name = name
+
+
+class ReceiptNotYoursError(StoreError):
+    """Somebody else made this picture: only they can have it forgotten."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"receipt {code!r} belongs to somebody else")
+
+
+class CastFullError(StoreError):
+    """The story holds as many faces as it may. Remove one first."""
+
+    def __init__(self, characters: int) -> None:
+        super().__init__(f"the story has {characters} faces already")
+        self.characters = characters
+
+
+class PictureTooLargeError(StoreError):
+    """A picture larger than what is kept in the database."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the picture has {size} bytes")
+
+
+class GivenPictureNotFoundError(NotFoundError):
+    """Nothing of that kind is kept of this person's drawings: they took it back already, or its time was over."""
+
+
+class TooManyGivenError(StoreError):
+    """This person gave as many drawings as one person may. Take one back first."""
 
 
 class JobNotFoundError(NotFoundError):

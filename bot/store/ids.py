@@ -26,3 +26,17 @@ class IdSource:
 
 
 new_id = IdSource()
+
+
+CODE_CHARS = 8  # 40 bits: nobody guesses a stranger's, and it can be read out
+
+
+def short_code() -> str:
+    """A random code for people: 8 characters of the same alphabet."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(CODE_CHARS))
+
+
+def read_code(typed: str) -> str:
+    """A code as people type it: in any case, with spaces or hyphens, with the letters that look like digits."""
+    kept = "".join(char for char in typed.casefold() if char.isalnum())
+    return kept.translate(str.maketrans("oil", "011"))

@@ -23,13 +23,14 @@ _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**14, 8, 1
 
 @dataclass(frozen=True, kw_only=True)
 class StoreKeys:
-    """Two independent 32-byte keys: of the file's pages, and of the hashes that stand for people."""
+    """Two independent 32-byte keys: of the file's pages, and of the hashes that stand for people. The second one lies
+    in the database (`bot.store.person_key`); what is derived here counts for those that have none yet."""
 
     database: bytes = field(repr=False)
     person: bytes = field(repr=False)
 
     def person_key(self, user_id: int) -> str:
-        """The pseudonym of a Discord user: 64 hexadecimal characters, the same for ever under one master key."""
+        """The pseudonym of a Discord user: 64 hexadecimal characters, the same for ever in one database."""
         return hmac.new(self.person, str(user_id).encode(), hashlib.sha256).hexdigest()
 
 
@@ -67,7 +68,15 @@ def load_keys(database: Path, *, key: SecretStr | None, key_file: Path) -> Store
                 f"The key file {key_file} of the existing database {database} is missing: put it back or set "
                 "DB_KEY. Without the key nobody can read the database."
             )
-        _make_key_file(key_file)
+        write_key_file(key_file, secrets.token_hex(KEY_BYTES))
+        log.info(
+            "Made the database key %s: back it up apart from the database; nothing can be read without it.", key_file
+        )
+    return derive_keys(read_key_file(key_file))
+
+
+def read_key_file(key_file: Path) -> str:
+    """The secret in a key file, which is closed to other users on the way. Raises StoreKeyError, OSError."""
     _close_to_others(key_file)
     try:
         secret = key_file.read_text("utf-8").strip()
@@ -75,17 +84,17 @@ def load_keys(database: Path, *, key: SecretStr | None, key_file: Path) -> Store
         raise StoreKeyError(f"The key file {key_file} holds no text key: put the right one back.") from error
     if not secret:
         raise StoreKeyError(f"The key file {key_file} is empty: put the right one back.")
-    return derive_keys(secret)
+    return secret
 
 
-def _make_key_file(key_file: Path) -> None:
-    """Make the file whole or not at all: a half-written key would lock the database away at the next start."""
+def write_key_file(key_file: Path, secret: str) -> None:
+    """Make the file (0600) whole or not at all: a half-written key would lock the database away at the next start."""
     key_file.parent.mkdir(parents=True, exist_ok=True)
     draft = key_file.with_name(f"{key_file.name}.{os.getpid()}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(KEY_BYTES) + "\n")
+            file.write(secret + "\n")
             file.flush()
             os.fsync(file.fileno())
         draft.rename(key_file)
@@ -97,7 +106,6 @@ def _make_key_file(key_file: Path) -> None:
         os.fsync(directory)  # the name must survive a power cut no less than the database that needs it
     finally:
         os.close(directory)
-    log.info("Made the database key %s: back it up apart from the database; nothing can be read without it.", key_file)
 
 
 def _close_to_others(key_file: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 from msgspec import Struct
 
 from models.serving.requests import DEFAULT_MODEL, Sampling, StoryOutput
+from models.serving.short_requests import MorphRequest, PortraitRequest, VerseRequest
 
 T = TypeVar("T")
 
@@ -14,6 +15,7 @@ TurnState = Literal["open", "done", "failed", "cancelled"]
 JobKind = Literal["start", "continue", "retry"]
 TaughtSource = Literal["file", "story"]
 TaughtState = Literal["learning", "learned", "forgetting"]
+PortraitKind = Literal["portrait", "morph", "verse"]
 JobState = Literal["queued", "running", "written", "done", "failed"]
 
 
@@ -138,6 +140,33 @@ class TaughtText:
     title: str
     characters: int
     state: TaughtState
+    created_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What reproduces a picture or a verse. `recipe` is the request as it was asked; `digest` is the SHA-256 of what
+    answered it, in hexadecimal."""
+
+    code: str
+    kind: PortraitKind
+    author_key: str
+    recipe: PortraitRequest | MorphRequest | VerseRequest
+    model_version: str
+    digest: str
+    created_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoryCharacter:
+    """A face in a story. `picture` is the PNG that was attached, `attributes` what was seen in it."""
+
+    story_id: str
+    name: str
+    code: str
+    author_key: str
+    picture: bytes = field(repr=False)
+    attributes: dict[str, str]
     created_at: float
 
 

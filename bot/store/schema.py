@@ -60,6 +60,10 @@ OPEN_JOB_STATES = ("queued", "running", "written")
 UNWRITTEN_JOB_STATES = ("queued", "running")
 TAUGHT_SOURCES = ("file", "story")
 TAUGHT_STATES = ("learning", "learned", "forgetting")
+CONSENT_LEVELS = ("private", "library", "training")
+MOOD_LABELS = ("negative", "neutral", "positive")
+MIN_AUTHORS = 5  # counts of fewer people are not kept: they would tell of persons
+PORTRAIT_KINDS = ("portrait", "morph", "verse")
 
 metadata = sa.MetaData(
     naming_convention={
@@ -72,7 +76,8 @@ metadata = sa.MetaData(
 )
 
 
-def _one_of(column: str, values: tuple[str, ...]) -> str:
+def one_of(column: str, values: tuple[str, ...]) -> str:
+    """The condition that a column holds one of these words."""
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
 
 
@@ -119,8 +124,8 @@ turns = sa.Table(
     sa.Column("finished_at", sa.Double),
     sa.UniqueConstraint("story_id", "id"),
     sa.ForeignKeyConstraint(["story_id", "parent_id"], ["turns.story_id", "turns.id"], ondelete="CASCADE"),
-    sa.CheckConstraint(_one_of("kind", TURN_KINDS), name="kind"),
-    sa.CheckConstraint(_one_of("state", TURN_STATES), name="state"),
+    sa.CheckConstraint(one_of("kind", TURN_KINDS), name="kind"),
+    sa.CheckConstraint(one_of("state", TURN_STATES), name="state"),
     sa.CheckConstraint("kind = 'prompt' OR (author_key IS NULL AND parent_id IS NOT NULL)", name="continuation"),
     sa.CheckConstraint("kind = 'continuation' OR (state = 'done' AND text <> '')", name="prompt"),
     sa.CheckConstraint("(state = 'open') = (finished_at IS NULL)", name="finished"),
@@ -128,6 +133,7 @@ turns = sa.Table(
     sa.CheckConstraint("state NOT IN ('open', 'failed') OR text = ''", name="text"),
     sa.Index(None, "parent_id"),
     sa.Index(None, "author_key"),
+    sa.Index("one_author_per_turn", "story_id", "id", "author_key", unique=True),  # what a shared turn refers to
     # Two people who press Continue at once can't both be served, whatever the code believes.
     sa.Index(
         "one_open_turn_per_parent",
@@ -164,8 +170,8 @@ jobs = sa.Table(
     sa.Column("error", Prose),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("updated_at", sa.Double, nullable=False),
-    sa.CheckConstraint(_one_of("state", JOB_STATES), name="state"),
-    sa.CheckConstraint(_one_of("kind", JOB_KINDS), name="kind"),
+    sa.CheckConstraint(one_of("state", JOB_STATES), name="state"),
+    sa.CheckConstraint(one_of("kind", JOB_KINDS), name="kind"),
     # A token lets its holder speak as the bot: it doesn't outlive its use.
     sa.CheckConstraint("state NOT IN ('done', 'failed') OR interaction_token IS NULL", name="token"),
     sa.Index(None, "state", "created_at"),
@@ -190,10 +196,117 @@ taught_texts = sa.Table(
     sa.Column("characters", sa.Integer, nullable=False),
     sa.Column("state", Word(10), nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
-    sa.CheckConstraint(_one_of("source", TAUGHT_SOURCES), name="source"),
-    sa.CheckConstraint(_one_of("state", TAUGHT_STATES), name="state"),
+    sa.CheckConstraint(one_of("source", TAUGHT_SOURCES), name="source"),
+    sa.CheckConstraint(one_of("state", TAUGHT_STATES), name="state"),
     sa.CheckConstraint("(state = 'forgetting') = (text = '')", name="text"),
     sa.Index(None, "guild_id"),
+    sa.Index(None, "author_key"),
+)
+
+# What somebody allows with their own words. No row: private, and never asked. Where `level` is true only of stories
+# that they chose, `general` is their level for everything else; NULL: the same.
+consents = sa.Table(
+    "consents",
+    metadata,
+    sa.Column("author_key", Word(64), primary_key=True),
+    sa.Column("level", Word(8), nullable=False),
+    sa.Column("since", sa.Double, nullable=False),
+    sa.Column("wording", sa.Integer, nullable=False),  # the version of the words to which they agreed
+    sa.Column("general", Word(8)),
+    sa.UniqueConstraint("author_key", "level"),  # what a row that needs a level refers to
+    sa.CheckConstraint(one_of("level", CONSENT_LEVELS), name="level"),
+)
+
+# A mood that its author corrected, to train on. The row refers to a consent at the level 'training': without one it
+# can't be, it goes when that goes, and a consent with such rows can't be lowered in place.
+mood_corrections = sa.Table(
+    "mood_corrections",
+    metadata,
+    sa.Column("id", Word(16), primary_key=True),
+    sa.Column("author_key", Word(64), nullable=False),
+    sa.Column("level", Word(8), nullable=False),
+    sa.Column("text", Prose, nullable=False),
+    sa.Column("answered", Word(8), nullable=False),
+    sa.Column("label", Word(8), nullable=False),
+    sa.Column("method", Word(20), nullable=False),
+    sa.Column("model_version", Word(200), nullable=False),
+    sa.Column("language", Word(8), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.ForeignKeyConstraint(["author_key", "level"], ["consents.author_key", "consents.level"], ondelete="CASCADE"),
+    sa.CheckConstraint("level = 'training'", name="level"),
+    sa.CheckConstraint(one_of("answered", MOOD_LABELS), name="answered"),
+    sa.CheckConstraint(one_of("label", MOOD_LABELS), name="label"),
+    sa.Index(None, "author_key"),
+    sa.Index(None, "created_at"),
+)
+
+# Channels whose mood an admin has sampled. What was counted there goes with the row.
+mood_channels = sa.Table(
+    "mood_channels",
+    metadata,
+    sa.Column("channel_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("guild_id", sa.BigInteger, nullable=False),
+    sa.Column("alert_channel_id", sa.BigInteger),  # NULL: nobody is told of a sudden drop
+    sa.Column("alerted", sa.Boolean, nullable=False),  # told of one that has not passed yet
+    sa.Column("since", sa.Double, nullable=False),
+    sa.Index(None, "guild_id"),
+)
+
+# Messages of each class, in `hours` hours from `hour` (Unix hours) on. Numbers only, and only of enough people.
+mood_counts = sa.Table(
+    "mood_counts",
+    metadata,
+    sa.Column("channel_id", sa.ForeignKey("mood_channels.channel_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("hours", sa.Integer, nullable=False),
+    sa.Column("negative", sa.Integer, nullable=False),
+    sa.Column("neutral", sa.Integer, nullable=False),
+    sa.Column("positive", sa.Integer, nullable=False),
+    sa.Column("unsure", sa.Integer, nullable=False),
+    sa.Column("skipped", sa.Integer, nullable=False),  # came too fast to be read
+    sa.Column("authors", sa.Integer, nullable=False),
+    sa.CheckConstraint(f"authors >= {MIN_AUTHORS}", name="authors"),
+    sa.CheckConstraint("hours BETWEEN 1 AND 24", name="hours"),
+    sa.Index(None, "hour"),
+)
+
+# Members whose messages are not counted in any channel.
+mood_optouts = sa.Table(
+    "mood_optouts",
+    metadata,
+    sa.Column("author_key", Word(64), primary_key=True),
+    sa.Column("since", sa.Double, nullable=False),
+)
+
+# What reproduces a picture or a verse. It holds the seed words that somebody typed, and no message.
+portrait_receipts = sa.Table(
+    "portrait_receipts",
+    metadata,
+    sa.Column("code", Word(16), primary_key=True),
+    sa.Column("kind", Word(8), nullable=False),
+    sa.Column("author_key", Word(64), nullable=False),
+    sa.Column("recipe", Document, nullable=False),
+    sa.Column("model_version", Word(100), nullable=False),
+    sa.Column("digest", Word(64), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.CheckConstraint(one_of("kind", PORTRAIT_KINDS), name="kind"),
+    sa.Index(None, "author_key", "created_at"),
+)
+
+# Faces of a story's characters. The picture is kept beside its receipt: a newer model would draw another face.
+story_characters = sa.Table(
+    "story_characters",
+    metadata,
+    sa.Column("story_id", sa.ForeignKey("stories.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("name_key", Word(64), nullable=False),
+    sa.Column("name", Prose, nullable=False),
+    sa.Column("code", sa.ForeignKey("portrait_receipts.code", ondelete="CASCADE"), nullable=False),
+    sa.Column("author_key", Word(64), nullable=False),
+    sa.Column("picture", sa.LargeBinary, nullable=False),
+    sa.Column("attributes", Document, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.PrimaryKeyConstraint("story_id", "name_key"),
+    sa.Index(None, "code"),
     sa.Index(None, "author_key"),
 )
 

@@ -190,6 +190,20 @@ def copy(path: Path, keys: StoreKeys, target: Path) -> None:
         connection.execute("VACUUM INTO ?", (str(target.absolute()),))
 
 
+def export(connection: sqlite3.Connection, target: Path, keys: StoreKeys) -> None:
+    """Write everything into `target` (an empty file) under another key. Blocks."""
+    # A parameter would be no key but a passphrase; hexadecimal digits need no quoting.
+    connection.execute(f"ATTACH DATABASE ? AS rotated KEY \"x'{keys.database.hex()}'\"", (str(target.absolute()),))
+    connection.execute("SELECT sqlcipher_export('rotated')").fetchall()
+    connection.execute("DETACH DATABASE rotated")
+
+
+def fold_log(path: Path, keys: StoreKeys) -> None:
+    """Write the log's pages into the file and cut the log to nothing; what a reader still holds stays. Blocks."""
+    with closing(connect(path, keys)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
 def use_write_ahead_log(path: Path, keys: StoreKeys) -> bool:
     """Let readers and the writer work side by side. False where the file system can't (some network shares). Blocks."""
     with closing(connect(path, keys)) as connection:

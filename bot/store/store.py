@@ -14,13 +14,22 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.store import settings, sqlite, teaching, tree, work
+from bot.store import rotation, settings, sqlite, teaching, tree, work
+from bot.store.album import Album
 from bot.store.cancellation import to_its_end
-from bot.store.keys import StoreKeys, load_keys
+from bot.store.errors import StoreKeyError
+from bot.store.given_pictures import GivenPictures
+from bot.store.keys import StoreKeys, derive_keys, load_keys, read_key_file
 from bot.store.lock import exclusive
 from bot.store.migrate import prepare
+from bot.store.moods import Moods
+from bot.store.people import People
+from bot.store.person_key import with_person_key
 from bot.store.rows import Counts, Job, OpenJob, Recipe, Setting, Story, TaughtSource, TaughtText, Turn, Undone
 from bot.store.schema import stories, turns
+from bot.store.steps import Steps
+from bot.store.training import Training
+from bot.store.training_runs import TrainingRuns
 from models.serving.requests import DEFAULT_MODEL, Sampling
 
 T = TypeVar("T")
@@ -33,13 +42,22 @@ class Store:
     context ended, StoreClosedError. A method whose caller is cancelled still ends its transaction.
 
     `user_id` arguments are Discord's; only their keyed hash is stored. A lone surrogate or NUL in any text becomes
-    U+FFFD. `now` is taken from `clock` (Unix seconds).
+    U+FFFD. `now` is taken from `clock` (Unix seconds). `moods` are the counts of sampled channels, `people` what
+    members decided about their own words, `training` what follows from that for training, `given` drawings that
+    they gave for it, `training_runs` what was learned from those who agreed.
     """
 
     def __init__(self, database: sqlite.Database, keys: StoreKeys, clock: Callable[[], float]) -> None:
         self._database = database
         self._keys = keys
         self._clock = clock
+        self._steps = Steps(database, clock)
+        self.moods = Moods(self._steps, keys.person_key)
+        self.people = People(self._steps, keys.person_key)
+        self.training = Training(self._steps, keys.person_key)
+        self.given = GivenPictures(self._steps, keys.person_key)
+        self.album = Album(self._read, self._write, keys.person_key)
+        self.training_runs = TrainingRuns(self._steps)
 
     @classmethod
     @asynccontextmanager
@@ -108,6 +126,7 @@ class Store:
             prompt=prompt,
             title=title or " ".join(prompt.split())[:MAX_TITLE_CHARS],
             language=language,
+            share=self.training.allowed,
         )
 
     async def continue_story(
@@ -131,7 +150,7 @@ class Store:
         asked = self._asked(
             user_id, guild_id, channel_id, sampling, application_id, interaction_token, locale, model, routed
         )
-        return await self._write(work.continue_story, asked, turn_id, text=text)
+        return await self._write(work.continue_story, asked, turn_id, text=text, share=self.training.allowed)
 
     async def retry(
         self,
@@ -172,6 +191,10 @@ class Store:
     async def latest_story(self, channel_id: int) -> Story | None:
         """The channel's story that changed last."""
         return await self._read(tree.latest_story, channel_id)
+
+    async def stories_of(self, guild_id: int, user_id: int, limit: int = 200) -> tuple[Story, ...]:
+        """The stories that somebody began in a server, the one that changed last first."""
+        return await self._read(tree.stories_of, guild_id, self.person_key(user_id), limit)
 
     async def turn(self, turn_id: str) -> Turn:
         """Raises TurnNotFoundError."""
@@ -266,9 +289,14 @@ class Store:
         TaughtTextNotFoundError."""
         return await self._write(teaching.begin_forgetting, guild_id, text_id)
 
-    async def settle_voice(self, guild_id: int) -> None:
-        """The server's voice knows exactly its `words_to_learn` now."""
-        await self._write(teaching.settle, guild_id)
+    async def forgetting_texts(self, guild_id: int) -> tuple[str, ...]:
+        """The ids of texts whose words are gone but that the server's voice may still know."""
+        return await self._read(teaching.forgetting, guild_id)
+
+    async def settle_voice(self, guild_id: int, forgotten: Sequence[str] = ()) -> None:
+        """The server's voice knows its `words_to_learn` now, and no more what was among its `forgetting_texts` before
+        those were read. Others that are being forgotten by now stay unsettled."""
+        await self._write(teaching.settle, guild_id, forgotten)
 
     async def unsettled_voices(self) -> tuple[int, ...]:
         """Servers whose voice may know too much or too little: teaching or forgetting didn't end."""
@@ -296,6 +324,10 @@ class Store:
         """Numbers for `/inkwell status`."""
         found = await self._read(_count)
         return Counts(**found, file_bytes=self._database.file_bytes())
+
+    async def fold_log(self) -> None:
+        """Bring the write-ahead log into the file and empty it: what was erased then stands in neither."""
+        await to_its_end(asyncio.to_thread(sqlite.fold_log, self._database.path, self._keys))
 
     async def check(self) -> tuple[str, ...]:
         """What is wrong with the file; empty when nothing is. Reads all of it: for `inkwell doctor`."""
@@ -326,17 +358,25 @@ class Store:
         )
 
     async def _write(self, step: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
-        now = self._clock()
-        return await self._database.write(lambda connection: step(connection, *arguments, now=now, **options))
+        return await self._steps.write(step, *arguments, **options)
 
     async def _read(self, step: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
-        return await self._database.read(lambda connection: step(connection, *arguments, **options))
+        return await self._steps.read(step, *arguments, **options)
 
 
 def _prepare(path: Path, key: SecretStr | None, key_file: Path) -> StoreKeys:
+    rotation.settle(path, key=key, key_file=key_file)
     keys = load_keys(path, key=key, key_file=key_file)
-    prepare(path, keys)
-    return keys
+    fresh = not path.exists() or not path.stat().st_size
+    try:
+        prepare(path, keys)
+    except StoreKeyError:
+        if key is not None and key_file.exists() and rotation.opens(path, derive_keys(read_key_file(key_file))):
+            raise StoreKeyError(
+                f"DB_KEY is not the key of {path}, but {key_file} is: remove DB_KEY from .env and the environment."
+            ) from None
+        raise
+    return with_person_key(path, keys, fresh=fresh)
 
 
 async def _count(connection: AsyncConnection) -> dict[str, Any]:

@@ -5,6 +5,8 @@ A text in state 'learning' may or may not be in the voice; one in state 'forgett
 words are gone from here. Both last for as long as the voice is being taught; after a crash they say what to repair.
 """
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -93,10 +95,23 @@ async def begin_forgetting(connection: AsyncConnection, guild_id: int, text_id: 
     return found
 
 
-async def settle(connection: AsyncConnection, guild_id: int, *, now: float) -> None:
-    """The voice knows exactly the texts that it is to know."""
+async def forgetting(connection: AsyncConnection, guild_id: int) -> tuple[str, ...]:
+    """The ids of texts that the voice may still know."""
+    query = sa.select(taught_texts.c.id).where(
+        taught_texts.c.guild_id == guild_id, taught_texts.c.state == "forgetting"
+    )
+    return tuple((await connection.execute(query)).scalars())
+
+
+async def settle(connection: AsyncConnection, guild_id: int, forgotten: Sequence[str], *, now: float) -> None:
+    """The voice knows the texts that it is to know, and `forgotten` no more. What began to be forgotten while it was
+    learning may be in it: that stays unsettled."""
     here = taught_texts.c.guild_id == guild_id
-    await connection.execute(sa.delete(taught_texts).where(here, taught_texts.c.state == "forgetting"))
+    await connection.execute(
+        sa.delete(taught_texts).where(
+            here, taught_texts.c.state == "forgetting", taught_texts.c.id.in_(tuple(forgotten))
+        )
+    )
     await connection.execute(
         sa.update(taught_texts).where(here, taught_texts.c.state == "learning").values(state="learned")
     )

@@ -55,6 +55,17 @@ async def latest_story(connection: AsyncConnection, channel_id: int) -> Story | 
     return None if row is None else story_of(row)
 
 
+async def stories_of(connection: AsyncConnection, guild_id: int, person_key: str, limit: int) -> tuple[Story, ...]:
+    """The newest `limit` stories that this person began in a server, the one that changed last first."""
+    query = (
+        sa.select(stories)
+        .where(stories.c.guild_id == guild_id, stories.c.author_key == person_key)
+        .order_by(stories.c.updated_at.desc(), stories.c.id.desc())
+        .limit(limit)
+    )
+    return tuple(story_of(row) for row in (await connection.execute(query)).mappings())
+
+
 async def turn(connection: AsyncConnection, turn_id: str) -> Turn:
     """Raises TurnNotFoundError."""
     row = (await connection.execute(sa.select(turns).where(turns.c.id == turn_id))).mappings().first()

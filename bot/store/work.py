@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.store import tree
+from bot.store import sharing, tree
 from bot.store.errors import JobNotFoundError, JobStateError, TurnBusyError, TurnUndoneError
 from bot.store.ids import new_id
 from bot.store.records import (
@@ -46,9 +46,10 @@ class Asked:
 
 
 async def begin_story(
-    connection: AsyncConnection, asked: Asked, *, prompt: str, title: str, language: str, now: float
+    connection: AsyncConnection, asked: Asked, *, prompt: str, title: str, language: str, share: bool, now: float
 ) -> OpenJob:
-    """A story, its first turn, the open turn that continues it and the job, all or none."""
+    """A story, its first turn, the open turn that continues it and the job, all or none. `share`: words may train
+    here, where their author agreed."""
     story_id, prompt_id = new_id(), new_id()
     await connection.execute(
         sa.insert(stories).values(
@@ -73,14 +74,16 @@ async def begin_story(
         text=prompt,
         now=now,
     )
+    if share:
+        await sharing.share_new(connection, turn_id=prompt_id, story_id=story_id, author_key=asked.user_key, now=now)
     return await _open(connection, asked, kind="start", story_id=story_id, parent_id=prompt_id, now=now)
 
 
 async def continue_story(
-    connection: AsyncConnection, asked: Asked, turn_id: str, *, text: str | None, now: float
+    connection: AsyncConnection, asked: Asked, turn_id: str, *, text: str | None, share: bool, now: float
 ) -> OpenJob:
     """An open turn under `turn_id`, with the member's own words between the two where there are any. Those move the
-    head at once: they are part of the story whatever becomes of the continuation."""
+    head at once: they are part of the story whatever becomes of the continuation. `share` as of `begin_story`."""
     story = await tree.story_of_turn(connection, turn_id, lock=True)
     parent = await tree.turn(connection, turn_id)
     await tree.require_continuable(connection, parent, story.head_turn_id)
@@ -96,6 +99,10 @@ async def continue_story(
             text=text,
             now=now,
         )
+        if share:
+            await sharing.share_new(
+                connection, turn_id=parent_id, story_id=story.id, author_key=asked.user_key, now=now
+            )
         await tree.move_head(connection, story.id, parent_id, now)
     else:
         parent_id = turn_id

@@ -12,10 +12,14 @@ Needs gguf, numpy and safetensors, and no torch: this runs where nothing but lla
 """
 
 import argparse
+import contextlib
+import glob
 import logging
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,19 +35,31 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NAME: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
+_MARK: Final = "inkwell.adapter"  # the key of a merged file that names the adapter in it
+KEPT_S: Final = 3600  # for which a merged file stays after it was last asked for, though another one is used now
 _GROWTH: Final = 2  # Q8_0 takes at most twice the bytes of the 4-bit types
 
 
 def merged(path: Path, adapter: Adapter, data_dir: Path, version: str) -> Path:
     """The GGUF file in `data_dir`/models that holds the model at `path`, whose version is `version`, with `adapter` in
-    its weights; makes it, in a process of its own, the first time (some seconds).
+    its weights; makes it, in a process of its own, the first time (some seconds). Then files of the same model with
+    other adapters go, unless one was asked for within the last hour.
 
     Raises AdapterError and DiskFullError.
     """
     folder = data_dir.absolute() / "models"
     target = folder / f"{version}-with-{adapter.version}.gguf".replace("@", "-")
     if _is_whole(target):
-        return target
+        with contextlib.suppress(OSError):
+            os.utime(target)  # when it was last asked for; a folder that can't be written needs no such note
+    else:
+        _make(path, adapter, target, version)
+    _remove_others(target, version)
+    return target
+
+
+def _make(path: Path, adapter: Adapter, target: Path, version: str) -> None:
+    folder = target.parent
     with full_disk_as_a_sentence(folder):
         folder.mkdir(parents=True, exist_ok=True)
         require_free(folder, _GROWTH * path.stat().st_size)
@@ -54,7 +70,29 @@ def merged(path: Path, adapter: Adapter, data_dir: Path, version: str) -> Path:
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1].rstrip(".")
         raise AdapterError(f"{reason}.")
-    return target
+
+
+def _remove_others(target: Path, version: str) -> None:
+    """Remove what an adapter of before left: 145 MB each for the default model.
+
+    A process that has such a file open keeps its content (where the system keeps it from being removed, it stays).
+    Between asking for a file and opening it lie seconds: hence the hour. One that starts again later makes it again.
+    """
+    for file in target.parent.glob(f"{glob.escape(version.replace('@', '-'))}-with-*.gguf"):
+        if file == target or not _is_merged(file):
+            continue
+        with contextlib.suppress(OSError):
+            if time.time() - file.stat().st_mtime > KEPT_S:
+                file.unlink()
+                log.info("removed %s: the model is used with another adapter now", file.name)
+
+
+def _is_merged(file: Path) -> bool:
+    """Whether `merge` wrote it; a torn one is nobody's."""
+    try:
+        return _MARK in read_header(file).metadata
+    except (OSError, NotGgufError, TruncatedGgufError):
+        return False
 
 
 def _is_whole(target: Path) -> bool:
@@ -181,7 +219,7 @@ def _copy_metadata(reader: "gguf.GGUFReader", writer: "gguf.GGUFWriter", adapter
         kind = field.types[0]
         element = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
         writer.add_key_value(field.name, field.contents(), kind, sub_type=element)
-    writer.add_string("inkwell.adapter", adapter.version)
+    writer.add_string(_MARK, adapter.version)
 
 
 def _stored_type(tensor: "gguf.ReaderTensor", changed: bool) -> "gguf.GGMLQuantizationType":

@@ -5,7 +5,7 @@ With a(·) the adjusted counts of `counts`, h the context and h' the context wit
 
     Kneser-Ney (Chen & Goodman 1999, equations 23 to 26, and 17 for the discounts, a pair per order):
         p(w|h) = (a(hw) - D(a(hw))) / a(h·) + (D1 N1(h·) + D2 N2(h·) + D3+ N3+(h·)) / a(h·) · p(w|h')
-        Y = n1 / (n1 + 2 n2),  D1 = 1 - 2Y n2/n1,  D2 = 2 - 3Y n3/n2,  D3+ = 3 - 4Y n4/n3
+        Y = n1 / (n1 + 2 n2),  D1 = 1 - 2Y n2/n1,  D2 = 2 - 3Y n3/n2,  D3+ = 3 - 4Y n4/n3 (or fitted: `discounts`)
     Witten-Bell (the same paper, equation 13), with T(h) the number of different continuations:
         p(w|h) = (c(hw) + T(h) p(w|h')) / (c(h·) + T(h))
 
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.language.counts import BOUNDARY, MAX_SYMBOLS, Counts, Keys, context_hashes, extend
+from models.language.discounts import estimate, fit
 
 Smoothing = Literal["kneser-ney", "witten-bell"]
 Unit = Literal["character", "word", "token"]
@@ -105,6 +106,7 @@ class NGram:
         self._symbol: dict[str, int] = {}
         self._by_code: NDArray[np.int64] = np.zeros(0x110000, dtype=np.int64)  # code point -> symbol
         self._discounts: list[Vector] | None = None
+        self._fitted: list[Vector] | None = None  # of `fit_discounts`; they outlive what is added later
 
     # --- dictionary -------------------------------------------------------------------------------------------------
 
@@ -158,9 +160,23 @@ class NGram:
 
     def discounts(self) -> list[Vector]:
         """For each order the (4,) discounts of grams counted 0, 1, 2 and more times."""
+        if self._fitted is not None:
+            return self._fitted
         if self._discounts is None:
-            self._discounts = [_discounts(each.counts_of_counts) for each in self.counts.orders]
+            self._discounts = [estimate(each.counts_of_counts) for each in self.counts.orders]
         return self._discounts
+
+    def fit_discounts(self, text: str | Sequence[int]) -> None:
+        """Set the discounts to what predicts a text that was not learned best (token numbers with unit "token"); some
+        100,000 symbols do. Raises ValueError for an empty text and for Witten-Bell, which has none."""
+        if self.smoothing != "kneser-ney":
+            raise ValueError("only Kneser-Ney has discounts to fit")
+        symbols = self.symbols(text) if isinstance(text, str) else np.asarray(text, dtype=np.int64) + 1
+        if not len(symbols):
+            raise ValueError("an empty text fits no discounts")
+        rows = list(self._lookups(symbols, symbols[:0]))
+        counts, totals = np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows])
+        self._fitted = fit(counts, totals, self._uniform()[-1], self.discounts())
 
     # --- probabilities ----------------------------------------------------------------------------------------------
 
@@ -177,17 +193,21 @@ class NGram:
         rest = (totals[..., 1:] * discounts[1:]).sum(-1) / safe
         return own, np.where(total > 0, rest, 1.0)
 
-    def _symbol_probabilities(self, symbols: NDArray[np.int64], before: NDArray[np.int64]) -> tuple[Vector, Vector]:
-        """(n,) probability of each symbol of a row after `before`, and (n,) the length of the longest known context."""
+    def _lookups(
+        self, symbols: NDArray[np.int64], before: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """For each order the (n,) counts of a row of symbols after `before` and the (n, 4) totals of their contexts."""
         history = np.concatenate([np.full(self.order - 1, BOUNDARY), before])[len(before) :]
         padded = np.concatenate([history, symbols]).astype(np.uint64)
-        hashes = context_hashes(padded, self.order)
+        last = symbols.astype(np.uint64)
+        for order, contexts in zip(self.counts.orders, context_hashes(padded, self.order), strict=True):
+            yield order.lookup((contexts & ~np.uint64(0xFFFF)) | last), order.totals(contexts)
+
+    def _symbol_probabilities(self, symbols: NDArray[np.int64], before: NDArray[np.int64]) -> tuple[Vector, Vector]:
+        """(n,) probability of each symbol of a row after `before`, and (n,) the length of the longest known context."""
         probability = np.full(len(symbols), self._uniform()[-1])
         known = np.zeros(len(symbols))
-        last = symbols.astype(np.uint64)
-        for m, (order, contexts) in enumerate(zip(self.counts.orders, hashes, strict=True)):
-            totals = order.totals(contexts)
-            counts = order.lookup((contexts & ~np.uint64(0xFFFF)) | last)
+        for m, (counts, totals) in enumerate(self._lookups(symbols, before)):
             own, rest = self._own_and_rest(counts, totals, m)
             probability = own + rest * probability
             known = np.where(totals[:, 0] > 0, m, known)
@@ -324,6 +344,7 @@ class NGram:
         described = {
             "order": self.order, "unit": self.unit, "smoothing": self.smoothing, "tokens": self.tokens,
             "length": self.counts.length, "dictionary": self.dictionary,
+            "discounts": None if self._fitted is None else [each.tolist() for each in self._fitted],
         }  # fmt: skip
         (folder / "ngram.json").write_text(json.dumps(described, ensure_ascii=False), encoding="utf-8")
 
@@ -338,23 +359,12 @@ class NGram:
         if model.unit == "character":
             for entry, number in model._symbol.items():
                 model._by_code[ord(entry)] = number
+        if fitted := described.get("discounts"):
+            model._fitted = [np.array(each, dtype=np.float64) for each in fitted]
         model.counts = Counts.load(
             folder, order=model.order, continuation=model.counts.continuation, length=described["length"]
         )
         return model
-
-
-def _discounts(counts_of_counts: NDArray[np.int64]) -> Vector:
-    """(4,) n1..n4 -> (4,) discounts for counts 0, 1, 2, 3+. Where a text is too small for the estimate (an n is 0 or
-    the result leaves 0..count) the discount is half of the count, at most one and a half."""
-    n1, n2, n3, n4 = (float(each) for each in counts_of_counts)
-    fallback = np.array([0.0, 0.5, 1.0, 1.5])
-    if not (n1 and n2 and n3):
-        return fallback
-    y = n1 / (n1 + 2 * n2)
-    found = np.array([0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
-    within = (found >= 0) & (found <= np.arange(4))
-    return np.where(within, found, fallback)
 
 
 def draw(probability: Vector, generator: np.random.Generator, *, temperature: float, top_k: int, top_p: float) -> int:

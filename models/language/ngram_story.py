@@ -18,24 +18,26 @@ CHARACTERS_A_TOKEN: Final = 4  # of an English text under a usual tokenizer; Chi
 
 
 class NGramStoryModel:
-    """Answers with the guild's voice, else with the house's. Of `Sampling` it honours max_new_tokens, temperature,
+    """Answers with the guild's voice, else with `champion` (the folder of a version that learned from consented
+    stories), else with the house's. Of `Sampling` it honours max_new_tokens, temperature,
     top_k, top_p, seed and stop; to punish a repeated letter, as repetition_penalty would, makes no words. A
     `direction` is not read: the model knows only the last few characters."""
 
     slots = 2
     version = "ngram"
 
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
+    def __init__(self, data_dir: Path, champion: Path | None = None) -> None:
+        self._data_dir, self._champion = data_dir, champion
         self._voices: VoiceCache[NGram] = VoiceCache(NGram.load)
 
     def generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
         """See `StoryModel.generate`. Raises StoryModelMissingError where neither guild nor house has a voice."""
         started = time.perf_counter()
-        folder = find_voice(self._data_dir, request.guild, CHARACTERS)
+        folder = find_voice(self._data_dir, request.guild, CHARACTERS, between=self._champion)
         if folder is None:
             raise StoryModelMissingError("nothing was taught to the n-gram model yet (inkwell lm teach)")
         model = self._voices.get(folder)
+        voice = folder.parent.name if folder.name == CHARACTERS else folder.name
         story = normalise(request.story)
         if not story:
             raise ValueError("the story has no text")
@@ -64,7 +66,7 @@ class NGramStoryModel:
             request_id=request.request_id,
             text=text,
             finish_reason=finish_reason,
-            model_version=f"ngram-{model.order}-{folder.parent.name}@{model.counts.length}",
+            model_version=f"ngram-{model.order}-{voice}@{model.counts.length}",
             seed=sampling.seed,
             prompt_tokens=min(len(story), model.order - 1),
             new_tokens=-(-drawn // a_token),

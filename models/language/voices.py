@@ -26,14 +26,13 @@ def voice_folder(data_dir: Path, name: str) -> Path:
     return data_dir / "voices" / name
 
 
-def find_voice(data_dir: Path, guild: str, part: str) -> Path | None:
-    """The folder of this `part` of the guild's own voice, else of the house's, else None."""
-    names = [guild, HOUSE] if _NAME.fullmatch(guild) else [HOUSE]
-    for name in names:
-        folder = voice_folder(data_dir, name) / part
-        if (folder / "ngram.json").is_file():
-            return folder
-    return None
+def find_voice(data_dir: Path, guild: str, part: str, *, between: Path | None = None) -> Path | None:
+    """The folder of this `part` of the guild's own voice, else `between` where there is one, else the house's, else
+    None."""
+    folders = [voice_folder(data_dir, guild) / part] if _NAME.fullmatch(guild) else []
+    folders += [between] if between is not None and guild != HOUSE else []
+    folders.append(voice_folder(data_dir, HOUSE) / part)
+    return next((folder for folder in folders if (folder / "ngram.json").is_file()), None)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -75,18 +75,33 @@ class Dispatcher:
         await self._start(self._replicas)
         self._started = True
 
-    async def replace(self, replicas: Sequence[Replica]) -> None:
+    def take_instead(self, replicas: Sequence[Replica]) -> None:
+        """Before a start that succeeds: these are the ones to start."""
+        assert not self._started, "what has started is replaced"
+        self._replicas = list(replicas)
+        self._running = {replica: set() for replica in replicas}
+
+    async def replace(self, replicas: Sequence[Replica], commit: Callable[[], Awaitable[None]] | None = None) -> None:
         """Start `replicas` beside those there are, then give all further work to them. The former ones finish what they
-        run and end. Raises EngineUnavailableError, and changes nothing, when none of the new ones can start."""
+        run and end. `commit` is awaited when the new ones can answer and before they do; what it raises is raised here.
+        Raises EngineUnavailableError, and changes nothing, when the former ones have not started yet or none of the new
+        ones can; nor does a replacement that is cancelled, or overtaken by `close` (EngineClosedError)."""
         async with self._replacing:
-            if self._closing or not self._started:
-                raise EngineClosedError("the engine is not running")
+            if self._closing:
+                raise EngineClosedError("Inkwell is shutting down")
+            if not self._started:
+                raise EngineUnavailableError("the former model is still loading: try again when it answers")
             self._running.update((replica, set()) for replica in replicas)
             try:
                 await self._start(replicas)
-            except EngineUnavailableError:
+                if commit is not None and not self._closing:
+                    await commit()
+                if self._closing:
+                    raise EngineClosedError("Inkwell is shutting down")
+            except BaseException:
                 for replica in replicas:
                     del self._running[replica]
+                await asyncio.gather(*(replica.close() for replica in replicas))
                 raise
             former, self._replicas = self._replicas, list(replicas)
             self._homes.clear()

@@ -24,15 +24,19 @@ class LocalEngine(Dispatcher):
         factory: str = "",
     ) -> None:
         self._policy, self._environment, self._factory = policy, environment, factory
-        super().__init__(self._workers(configs), limits=limits)
+        super().__init__(supervised_workers(configs, policy, environment, factory), limits=limits)
 
     async def reload(self, configs: Sequence[WorkerConfig]) -> None:
         """Answer with other models or adapters from now on; what streams is finished by the old ones. Both are in
         memory meanwhile. Raises EngineUnavailableError, and goes on as before, when the new ones can't be loaded."""
-        await self.replace(self._workers(configs))
+        await self.replace(supervised_workers(configs, self._policy, self._environment, self._factory))
 
-    def _workers(self, configs: Sequence[WorkerConfig]) -> list[SupervisedWorker]:
-        return [
-            SupervisedWorker(Configure(config=config, factory=self._factory), self._policy, self._environment)
-            for config in configs
-        ]
+
+def supervised_workers(
+    configs: Sequence[WorkerConfig],
+    policy: SupervisionPolicy | None = None,
+    environment: Mapping[str, str] | None = None,
+    factory: str = "",
+) -> list[SupervisedWorker]:
+    """One replica for each of `configs`; see LocalEngine."""
+    return [SupervisedWorker(Configure(config=config, factory=factory), policy, environment) for config in configs]

@@ -1,11 +1,12 @@
-"""An engine's health as Prometheus metrics on a loopback port. Knows nothing of what is served, and names neither users
-nor guilds.
+"""The engines' health as Prometheus metrics on a loopback port. Knows nothing of what is served, and names neither
+users nor guilds.
 """
 
 import asyncio
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from itertools import accumulate
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 from prometheus_client.core import (
@@ -18,17 +19,19 @@ from prometheus_client.core import (
 
 from models.serving.engine import Engine
 from models.serving.requests import Health
+from models.serving.short_engine import ShortEngine
+from models.serving.short_requests import ShortHealth, ShortState
 
 LOOPBACK = "127.0.0.1"
 _HEALTH_S = 2.0  # a scrape that gets no answer from the event loop within this is answered with inkwell_up 0
 
 
 class MetricsServer:
-    """`async with` it. Prometheus asks in a thread of its own; the engine is asked on the event loop."""
+    """`async with` it. Prometheus asks in a thread of its own; the engines are asked on the event loop."""
 
-    def __init__(self, engine: Engine, port: int = 0) -> None:
+    def __init__(self, engine: Engine, port: int = 0, *, short: ShortEngine | None = None) -> None:
         """`port` 0 takes any; `self.port` says which. Raises OSError in `async with` when it is taken."""
-        self._engine = engine
+        self._engine, self._short = engine, short
         self.port = port
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -52,15 +55,20 @@ class MetricsServer:
 
     def collect(self) -> Iterator[Metric]:
         assert self._loop is not None
-        asking = asyncio.run_coroutine_threadsafe(self._engine.health(), self._loop)
+        asking = asyncio.run_coroutine_threadsafe(self._ask(), self._loop)
         try:
-            health = asking.result(_HEALTH_S)
+            health, short = asking.result(_HEALTH_S)
         except FutureTimeoutError:
             asking.cancel()
             yield GaugeMetricFamily("inkwell_up", "Whether the engine answers a question about its health.", 0)
             return
         yield GaugeMetricFamily("inkwell_up", "Whether the engine answers a question about its health.", 1)
         yield from metrics_of(health)
+        if short is not None:
+            yield from short_metrics_of(short)
+
+    async def _ask(self) -> tuple[Health, ShortHealth | None]:
+        return await self._engine.health(), None if self._short is None else await self._short.health()
 
 
 def metrics_of(health: Health) -> Iterator[Metric]:
@@ -84,6 +92,23 @@ def metrics_of(health: Health) -> Iterator[Metric]:
         sum_value=first.sum_s,
     )
     yield from _worker_metrics(health)
+
+
+def short_metrics_of(health: ShortHealth) -> Iterator[Metric]:
+    """Of the process of the small models. It is not ready while it sleeps, which is no fault: alert on `failed`."""
+    state = GaugeMetricFamily("inkwell_short_state", "What the small models' process does.", labels=["state"])
+    for name in get_args(ShortState):
+        state.add_metric([name], float(health.state == name))
+    yield state
+    yield GaugeMetricFamily("inkwell_short_waiting_requests", "Short requests that wait for a batch.", health.waiting)
+    yield GaugeMetricFamily("inkwell_short_running_requests", "Short requests in a batch.", health.running)
+    ended = CounterMetricFamily("inkwell_short_requests", "Short requests that ended, by how.", labels=["outcome"])
+    ended.add_metric(["answered"], health.answered)
+    ended.add_metric(["failed"], health.failed)
+    ended.add_metric(["dropped"], health.dropped)
+    yield ended
+    yield GaugeMetricFamily("inkwell_short_resident_memory_bytes", "Its resident memory.", health.resident_bytes)
+    yield CounterMetricFamily("inkwell_short_restarts", "How often it was replaced after a crash.", health.restarts)
 
 
 def _worker_metrics(health: Health) -> Iterator[Metric]:

@@ -3,14 +3,14 @@ what room is left and is dropped first under load. Knows no model; a function th
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from models.serving.engine import EngineClosedError, EngineOverloadedError
+from models.serving.engine import EngineClosedError, EngineError, EngineOverloadedError
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +37,16 @@ class _Waiting(Generic[Item, Answer]):
 
 
 class MicroBatcher(Generic[Item, Answer]):
-    """`async with` it. `run` gets at most `max_batch` items and returns as many answers in their order; it is called in
-    one thread of its own. When it raises, the batch is halved and tried again, down to single items: so an item that
-    can't be answered fails alone, and a batch too large for the memory is answered in parts."""
+    """`async with` it. `run` gets at most `max_batch` items and returns as many answers in their order, or errors in
+    their place. When it raises, the batch is halved and tried again, down to single items: so an item that can't be
+    answered fails alone, and a batch too large for the memory is answered in parts. But an EngineError is about no
+    item: all of the batch fail with it."""
 
-    def __init__(self, run: Callable[[Sequence[Item]], Sequence[Answer]], limits: BatchLimits | None = None) -> None:
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]],
+        limits: BatchLimits | None = None,
+    ) -> None:
         self._run = run
         self._limits = limits or BatchLimits()
         self._urgent: deque[_Waiting[Item, Answer]] = deque()
@@ -49,7 +54,6 @@ class MicroBatcher(Generic[Item, Answer]):
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
         self._closing = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="micro-batch")
         self._working: asyncio.Task[None] | None = None
         self.dropped = 0
 
@@ -72,11 +76,16 @@ class MicroBatcher(Generic[Item, Answer]):
             raise EngineClosedError("the batcher is not running")
         self._make_room(background)
         waiting: _Waiting[Item, Answer] = _Waiting(item, asyncio.get_running_loop().create_future())
-        (self._background if background else self._urgent).append(waiting)
+        queue = self._background if background else self._urgent
+        queue.append(waiting)
         self._arrived.set()
         if len(self) >= self._limits.max_batch:
             self._full.set()
-        return await waiting.answer
+        try:
+            return await waiting.answer
+        finally:
+            with contextlib.suppress(ValueError):  # a caller that leaves: its place is free at once
+                queue.remove(waiting)
 
     async def close(self) -> None:
         """Finish the batch that runs; what waits ends with EngineClosedError."""
@@ -87,7 +96,6 @@ class MicroBatcher(Generic[Item, Answer]):
         self._full.set()
         if self._working is not None:
             await self._working
-        self._thread.shutdown()
 
     def _make_room(self, background: bool) -> None:
         limits = self._limits
@@ -105,13 +113,13 @@ class MicroBatcher(Generic[Item, Answer]):
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
-            if self._closing:
-                return
-            if len(self) < self._limits.max_batch:
+            if len(self) < self._limits.max_batch and not self._closing:
                 self._full.clear()
                 deadline = loop.call_later(self._limits.max_wait_s, self._full.set)
                 await self._full.wait()
                 deadline.cancel()
+            if self._closing:
+                return
             batch = self._next_batch()
             if not len(self):
                 self._arrived.clear()
@@ -130,12 +138,13 @@ class MicroBatcher(Generic[Item, Answer]):
     async def _answer_batch(self, batch: list[_Waiting[Item, Answer]]) -> None:
         items = [waiting.item for waiting in batch]
         try:
-            answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._run, items)
+            answers = await self._run(items)
             if len(answers) != len(items):
                 raise RuntimeError(f"a batch of {len(items)} items got {len(answers)} answers")
         except Exception as error:
-            if len(batch) == 1:
-                _fail(batch[0], error)
+            if len(batch) == 1 or isinstance(error, EngineError):
+                for waiting in batch:
+                    _fail(waiting, error)
                 return
             log.warning("a batch of %d items failed and is halved: %s", len(batch), error)
             middle = len(batch) // 2
@@ -143,7 +152,9 @@ class MicroBatcher(Generic[Item, Answer]):
             await self._answer_batch(batch[middle:])
             return
         for waiting, answer in zip(batch, answers, strict=True):
-            if not waiting.answer.done():
+            if isinstance(answer, Exception):
+                _fail(waiting, answer)
+            elif not waiting.answer.done():
                 waiting.answer.set_result(answer)
 
 

@@ -106,25 +106,43 @@ def host(config: WorkerConfig, factory: str = "") -> NamedModels:
     """The configured model, and beside it those of our own. Blocks until the first can answer; raises what
     `load_story_model` raises."""
     default = load_story_model(config, factory)
-    return NamedModels(default, {"gpt": _gpt, "ngram": partial(_ngram, config), "house": partial(_house, config)})
+    others = {"gpt": partial(_gpt, config), "ngram": partial(_ngram, config), "house": partial(_house, config)}
+    return NamedModels(default, others)
 
 
-def _gpt() -> StoryModel:
-    """Through llama.cpp: five times as fast there as in torch, which need not be installed."""
+def _gpt(config: WorkerConfig) -> StoryModel:
+    """Through llama.cpp: five times as fast there as in torch, which need not be installed. A champion that can't be
+    loaded is no reason to be silent: then what is shipped answers."""
+    champion = config.champions.get("gpt")
+    if champion is not None:
+        try:
+            return _small_gpt(Path(champion) / GPT_GGUF.name, version=f"gpt-{Path(champion).name}")
+        except (OSError, RuntimeError, ValueError, WeightsError):
+            log.exception("the champion %s can't be loaded: the GPT that is shipped answers", champion)
+    if not GPT_GGUF.is_file():
+        raise StoryModelMissingError(f"{GPT_GGUF} isn't there: this copy of Inkwell came without the small GPT")
+    return _small_gpt(GPT_GGUF)
+
+
+def _small_gpt(path: Path, version: str | None = None) -> StoryModel:
     from models.language.gguf_header import read_header
     from models.language.rolling_window import RollingLlamaCppModel
 
-    if not GPT_GGUF.is_file():
-        raise StoryModelMissingError(f"{GPT_GGUF} isn't there: this copy of Inkwell came without the small GPT")
-    context = read_header(GPT_GGUF).context
-    assert context is not None  # we wrote the file
-    return RollingLlamaCppModel.load(GPT_GGUF, threads=1, slots=_GPT_SLOTS, context=context)
+    context = read_header(path).context
+    if context is None:
+        raise ValueError(f"{path} doesn't tell its context")
+    return RollingLlamaCppModel.load(path, threads=1, slots=_GPT_SLOTS, context=context, version=version)
 
 
 def _ngram(config: WorkerConfig) -> StoryModel:
     from models.language.ngram_story import NGramStoryModel
+    from models.language.voices import CHARACTERS
 
-    return NGramStoryModel(Path(config.data_dir))
+    champion = config.champions.get("ngram")
+    folder = None if champion is None else Path(champion)
+    if folder is not None and (folder / CHARACTERS).is_dir():  # laid out as a voice is
+        folder /= CHARACTERS
+    return NGramStoryModel(Path(config.data_dir), champion=folder)
 
 
 def _house(config: WorkerConfig) -> StoryModel:

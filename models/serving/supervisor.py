@@ -35,6 +35,7 @@ from models.serving.wire import (
     StartFailed,
     WorkerStats,
     checked_config,
+    decode_from_worker,
 )
 from models.serving.worker_process import WorkerProcess
 
@@ -78,7 +79,7 @@ class SupervisedWorker:
         self._policy = policy or SupervisionPolicy()
         self._environment = environment
         self._listener: Listener | None = None
-        self._process: WorkerProcess | None = None
+        self._process: WorkerProcess[FromWorker] | None = None
         self._supervising: asyncio.Task[None] | None = None
         self._first_start: asyncio.Future[None] | None = None
         self._became_ready = asyncio.Event()
@@ -214,7 +215,7 @@ class SupervisedWorker:
 
     async def _live_in(self, scratch: str) -> str:
         try:
-            process = self._process = await WorkerProcess.spawn(self._on_message, self._environment)
+            process = self._process = await WorkerProcess.spawn(self._on_message, decode_from_worker, self._environment)
         except OSError as error:
             return f"no worker process can be started: {error}"
         if self._stop.is_set():
@@ -239,7 +240,7 @@ class SupervisedWorker:
         limit = self._configure.config.max_memory_bytes
         return "" if limit is None else f" (its memory is limited to {limit / 2**20:.0f} MiB)"
 
-    async def _watch_start(self, process: WorkerProcess) -> None:
+    async def _watch_start(self, process: WorkerProcess[FromWorker]) -> None:
         ready = asyncio.ensure_future(self._became_ready.wait())
         try:
             await asyncio.wait(
@@ -252,7 +253,7 @@ class SupervisedWorker:
         if not self._became_ready.is_set() and not process.ended.done():
             process.kill(f"the model did not load within {self._policy.start_timeout_s:.0f} s")
 
-    async def _watch_life(self, process: WorkerProcess) -> None:
+    async def _watch_life(self, process: WorkerProcess[FromWorker]) -> None:
         """Ping, and kill what neither answers nor gets on."""
         while True:
             await asyncio.wait({process.ended}, timeout=self._policy.heartbeat_s)

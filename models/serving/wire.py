@@ -25,8 +25,9 @@ class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     models/language/adapters.py); `device` is "cuda:1" and the like, empty for the best there is; `threads` 0 lets the
     worker choose from the machine, `slots` 0 takes what the engine is best at.
     `max_memory_bytes` bounds the process's private memory (RLIMIT_DATA), None leaves it unbounded; `gpu_memory` is the
-    share of a GPU that it may take. `niceness` lets the
-    Discord side answer in time while the worker computes on the same cores.
+    share of a GPU that it may take. `niceness` lets the Discord side answer in time while the worker computes on the
+    same cores. `champions` names the folders of versions that answer as "gpt" and "ngram" in place of what is shipped;
+    a champion of the story model is its `adapter`.
     """
 
     model: str
@@ -40,6 +41,7 @@ class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_memory_bytes: Annotated[int, Meta(ge=2**20)] | None = None
     gpu_memory: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.9
     niceness: Annotated[int, Meta(ge=0, le=19)] = 5
+    champions: dict[str, str] = {}
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
@@ -136,8 +138,9 @@ _from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(From
 _request: msgspec.msgpack.Decoder[StoryRequest] = msgspec.msgpack.Decoder(StoryRequest)
 
 
-def encode(message: ToWorker | FromWorker) -> bytes:
-    """One frame, its length first. Raises WireError for what the peer would not accept."""
+def encode(message: Struct) -> bytes:
+    """One frame, its length first, of a message to or from any worker. Raises WireError for what the peer would not
+    accept."""
     try:
         body = _encoder.encode(message)
     except (UnicodeEncodeError, TypeError, OverflowError) as error:

@@ -2,16 +2,11 @@
 Knows neither what its parent is nor who asks; reads nothing from the environment.
 """
 
-import faulthandler
 import logging
 import os
-import resource
-import signal
-import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 
 import psutil
 
@@ -20,9 +15,6 @@ from models.serving.named_models import host
 from models.serving.wire import (
     Cancel,
     Configure,
-    FrameSplitter,
-    FromWorker,
-    LogLine,
     Ping,
     Pong,
     Ready,
@@ -34,64 +26,20 @@ from models.serving.wire import (
     WorkerConfig,
     WorkerStats,
     decode_to_worker,
-    encode,
 )
+from models.serving.worker_channel import Channel, LogFrames, bound_process, run_process
 from models.serving.worker_core import WorkerCore
 
 log = logging.getLogger(__name__)
 
-EXIT_PARENT_GONE = 0
-EXIT_BROKEN_PARENT = 2
 EXIT_START_FAILED = 3
-_MAX_LOG_CHARS = 8_000
-_RECEIVE_BYTES = 64 * 1024
-
-
-class Channel:
-    """Frames over a blocking socket. `send` may be called from any thread; `receive` from one."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._sending = threading.Lock()
-
-    def send(self, message: FromWorker) -> None:
-        """Blocks while the parent is slow to read. Raises WireError; a parent that is gone is noticed by `receive`."""
-        frame = encode(message)
-        try:
-            with self._sending:
-                self._connection.sendall(frame)
-        except OSError as error:
-            raise WireError(f"the parent is gone: {error}") from None
-
-    def receive(self) -> Iterator[ToWorker]:
-        """Messages until the parent closes its end. Raises WireError."""
-        frames = FrameSplitter()
-        while data := self._connection.recv(_RECEIVE_BYTES):
-            for body in frames.feed(data):
-                yield decode_to_worker(body)
-
-
-class LogFrames(logging.Handler):
-    """Hands every log record to the parent, whose logging decides what becomes of it."""
-
-    def __init__(self, channel: Channel) -> None:
-        super().__init__()
-        self._channel = channel
-        self.setFormatter(logging.Formatter("%(message)s"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record).encode("utf-8", "replace").decode()[:_MAX_LOG_CHARS]
-        try:
-            self._channel.send(LogLine(level=record.levelno, logger=record.name, message=text))
-        except WireError:
-            self.handleError(record)
 
 
 class Worker:
     """One connection, one model. The model loads in its own thread, so that pings are answered and a parent's death is
     noticed meanwhile."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel[ToWorker]) -> None:
         self._channel = channel
         self._core: WorkerCore | None = None
         self._process = psutil.Process()
@@ -104,7 +52,7 @@ class Worker:
             return
         if not isinstance(configure, Configure):
             raise WireError("the first message must be the configuration")
-        bound_process(configure.config)
+        bound_process(configure.config.niceness, configure.config.max_memory_bytes)
         tempfile.tempdir = configure.scratch or None
         logging.basicConfig(level=configure.config.log_level, handlers=[LogFrames(self._channel)], force=True)
         logging.captureWarnings(True)
@@ -158,31 +106,5 @@ def _cause(error: BaseException, config: WorkerConfig) -> str:
     return said[:1_000].encode("utf-8", "replace").decode()
 
 
-def bound_process(config: WorkerConfig) -> None:
-    """Apply the limits that hold for the whole process."""
-    os.nice(config.niceness)
-    if config.max_memory_bytes is not None:
-        # RLIMIT_DATA and not RLIMIT_AS: mapped weight files and reserved address space cost no memory.
-        resource.setrlimit(resource.RLIMIT_DATA, (config.max_memory_bytes, config.max_memory_bytes))
-
-
-def main(descriptor: int) -> int:
-    """Serve the socket `descriptor`; return the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us in its own order
-    faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1, all_threads=True)  # the parent asks a stuck worker where it hangs
-    connection = socket.socket(fileno=descriptor)
-    connection.set_inheritable(False)
-    try:
-        Worker(Channel(connection)).serve()
-    except WireError as error:
-        print(f"inkwell worker: {error}", file=sys.stderr)  # noqa: T201 - the frames no longer carry a log
-        return EXIT_BROKEN_PARENT
-    return EXIT_PARENT_GONE
-
-
 if __name__ == "__main__":
-    status = main(int(sys.argv[1]))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)  # generating threads and a library's own may not end: nobody waits for them any more
+    run_process("worker", decode_to_worker, lambda channel: Worker(channel).serve())

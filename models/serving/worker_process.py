@@ -10,10 +10,12 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Generic, TypeVar, cast
+
+from msgspec import Struct
 
 import models
-from models.serving.wire import FrameSplitter, FromWorker, ToWorker, WireError, decode_from_worker, encode
+from models.serving.wire import FrameSplitter, WireError, encode
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +26,16 @@ _END_AFTER_DISCONNECT_S = 2.0
 _MAX_LINE_CHARS = 2_000
 
 
-class WorkerProcess(asyncio.Protocol):
-    """`on_message` gets every frame; when `ended` is done the process is reaped and all its frames were delivered. A
-    frame that is none ends the process."""
+Message = TypeVar("Message")
 
-    def __init__(self, on_message: Callable[[FromWorker], None]) -> None:
+
+class WorkerProcess(asyncio.Protocol, Generic[Message]):
+    """`on_message` gets every frame, as `decode` reads it (WireError: it is none, and ends the process); when `ended`
+    is done the process is reaped and all its frames were delivered."""
+
+    def __init__(self, on_message: Callable[[Message], None], decode: Callable[[bytes], Message]) -> None:
         self._on_message = on_message
+        self._decode = decode
         self._frames = FrameSplitter()
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -41,13 +47,14 @@ class WorkerProcess(asyncio.Protocol):
     @classmethod
     async def spawn(
         cls,
-        on_message: Callable[[FromWorker], None],
+        on_message: Callable[[Message], None],
+        decode: Callable[[bytes], Message],
         environment: Mapping[str, str] | None = None,
         program: Sequence[str] = WORKER,
-    ) -> "WorkerProcess":
+    ) -> "WorkerProcess[Message]":
         """Start a worker that waits for its configuration. `environment` None: it inherits ours. `program` gets the
         number of its end of the socket as last argument. Raises OSError."""
-        self = cls(on_message)
+        self = cls(on_message, decode)
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -84,9 +91,12 @@ class WorkerProcess(asyncio.Protocol):
         """Whether it is still worth giving it work."""
         return not self._killed_because and self._transport is not None and not self._transport.is_closing()
 
-    def send(self, message: ToWorker) -> None:
+    def send(self, message: Struct) -> None:
         """Nothing happens when the process is gone: `ended` tells of it. Raises WireError for what can't be sent."""
-        frame = encode(message)
+        self.send_frame(encode(message))
+
+    def send_frame(self, frame: bytes) -> None:
+        """As `send`, of what is encoded already."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame)
 
@@ -136,7 +146,7 @@ class WorkerProcess(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for body in self._frames.feed(data):
-                self._on_message(decode_from_worker(body))
+                self._on_message(self._decode(body))
         except WireError as error:
             self.kill(f"the worker broke the protocol: {error}")
             if self._transport is not None:

@@ -41,14 +41,14 @@ class Writing:
     """What one family's own texts are like. `distinct_1`, `distinct_2`: different words (Chinese characters) and pairs
     among all (Li et al. 2016); `loops`: places per 1,000 characters where eight or more characters are repeated at
     once; `self_bleu`: mean BLEU-4 of each text against the others (Zhu et al. 2018), high when all sound alike;
-    `longest_copy`: characters of the longest span that stands in the training text."""
+    `longest_copy`: characters of the longest span that stands in the training text, None where nobody looked."""
 
     family: str
     distinct_1: float
     distinct_2: float
     loops: float
     self_bleu: float
-    longest_copy: int
+    longest_copy: int | None
     copied: str
 
 
@@ -161,14 +161,21 @@ class TrainingText:
 
 
 def write(
-    family: str, model: Family, prompts: Sequence[str], training: TrainingText, *, characters: int = 600, seed: int = 1
+    family: str,
+    model: Family,
+    prompts: Sequence[str],
+    training: TrainingText | None,
+    *,
+    characters: int = 600,
+    seed: int = 1,
 ) -> tuple[Writing, list[str]]:
-    """Let `model` continue every prompt and judge what it wrote; also returns the texts."""
+    """Let `model` continue every prompt, the first with `seed`, and judge what it wrote; also returns the texts.
+    Without the training text nothing is known about copies."""
     texts = [model.continue_(prompt, characters=characters, seed=seed + i) for i, prompt in enumerate(prompts)]
-    longest = training.longest_copy("\0".join(texts))  # one search for all: no training text holds a NUL
+    longest = training.longest_copy("\0".join(texts)) if training else ""  # one search: no training text holds a NUL
     judged = Writing(
         family=family, distinct_1=distinct(texts, 1), distinct_2=distinct(texts, 2), loops=loops(texts),
-        self_bleu=self_bleu(texts), longest_copy=len(longest), copied=longest,
+        self_bleu=self_bleu(texts), longest_copy=len(longest) if training else None, copied=longest,
     )  # fmt: skip
     return judged, texts
 
@@ -189,4 +196,15 @@ def as_table(predictions: Sequence[Prediction]) -> str:
             f"{found[n].bits_per_character:.3f} / {found[n].bits_per_byte:.3f}" if n in found else "" for n in names
         ]
         lines.append(f"| {family} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def writings_as_table(writings: Sequence[Writing]) -> str:
+    """A Markdown table: a row per family."""
+    lines = ["| Family | distinct-1 | distinct-2 | loops | self-BLEU | longest copy |", "|---" * 6 + "|"]
+    lines += [
+        f"| {each.family} | {each.distinct_1:.2f} | {each.distinct_2:.2f} | {each.loops:.1f} | {each.self_bleu:.3f} "
+        f"| {'–' if each.longest_copy is None else each.longest_copy} |"
+        for each in writings
+    ]
     return "\n".join(lines)

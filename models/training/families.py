@@ -1,11 +1,14 @@
 """Shows each of our language models to `evaluate` as a family. Knows how each is asked, not how it is judged."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from models.language.gpt import GPT
-from models.language.mixture import HouseVoice
 from models.language.ngram import NGram
 from models.language.normal_form import normalise
+
+if TYPE_CHECKING:  # torch: an n-gram model is judged without it
+    from models.language.gpt import GPT
+    from models.language.mixture import HouseVoice
 
 
 class NGramFamily:
@@ -25,7 +28,7 @@ class NGramFamily:
 class TokenFamily:
     """A GPT, alone or in a house voice."""
 
-    def __init__(self, model: GPT | HouseVoice, *, temperature: float = 0.8, top_p: float = 0.95) -> None:
+    def __init__(self, model: "GPT | HouseVoice", *, temperature: float = 0.8, top_p: float = 0.95) -> None:
         self.model, self.temperature, self.top_p = model, temperature, top_p
 
     def bits(self, text: str) -> tuple[float, int]:

@@ -4,6 +4,7 @@ Used by `inkwell lm train`; may be run again with the same folder after a crash 
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tokenizers import Tokenizer
 
 from models.language.dictionary import train_bpe, train_characters
-from models.language.gpt import GPT, TOKENIZER_FILE
+from models.language.gpt import GPT, TOKENIZER_FILE, Shape
 from models.training.language_charts import draw_curve
 from models.training.pretrain import Recipe, Run, Step, encode_titles, read_log
 
@@ -79,14 +80,31 @@ class DevelopmentSet:
         return sum(values) / len(values)
 
 
-def train(recipe: Recipe, corpus: Path, folder: Path, *, report_every: int = 20) -> Path:
-    """Train in `folder` until the schedule ends, showing progress; return the folder of the best weights."""
+def shape_of(gpt: GPT) -> Shape:
+    """The shape that `build` made this network in."""
+    config = gpt.model.config
+    return Shape(
+        vocabulary=config.vocab_size,
+        hidden=config.hidden_size,
+        layers=config.num_hidden_layers,
+        heads=config.num_attention_heads,
+        feed_forward=config.intermediate_size,
+        context=gpt.context,
+    )
+
+
+def train(recipe: Recipe, corpus: Path, folder: Path, *, begin: Path | None = None, report_every: int = 20) -> Path:
+    """Train in `folder` until the schedule ends, showing progress; return the folder of the best weights. `begin` is a
+    GPT's folder, whose weights and tokenizer the run goes on with."""
+    if begin is not None and not (folder / TOKENIZER_FILE).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(begin / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     tokenizer = prepare_tokenizer(corpus, folder, size=recipe.shape.vocabulary)
     encoded = folder / "tokens.npy"
     if not encoded.exists():
         np.save(encoded, encode_titles(corpus / "train", tokenizer, REPEATS, seed=recipe.seed))
     tokens = np.load(encoded, mmap_mode="r")
-    run = Run(recipe, tokens, tokenizer, folder)
+    run = Run(recipe, tokens, tokenizer, folder, None if begin is None else GPT.load(begin))
     development = bits_per_byte_of_both(corpus)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, disable=not sys.stderr.isatty()) as progress:

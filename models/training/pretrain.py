@@ -126,11 +126,18 @@ def cosine(progress: float, floor: float) -> float:
 class Run:
     """One training run in `folder`: its network, optimizers, place in the schedule and log."""
 
-    def __init__(self, recipe: Recipe, tokens: Tokens, tokenizer: Tokenizer, folder: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, tokens: Tokens, tokenizer: Tokenizer, folder: Path, begin: GPT | None = None
+    ) -> None:
+        """With `begin` the run goes on from that network's weights instead of from nothing. Raises ValueError when it
+        has another shape than the recipe's or another tokenizer."""
         self.recipe, self.tokens, self.tokenizer, self.folder = recipe, tokens, tokenizer, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = build(recipe.shape, seed=recipe.seed)
+        if begin is not None:
+            _take_weights(self.model, begin, tokenizer)
+        self._goes_on = begin is not None
         nn.Module.to(self.model, self.device)  # transformers' own `to` hides its types
         self.optimizers = _optimizers(self.model, recipe)
         self.position = Position(step=0, began=time.time(), progress=0.0, recipe=asdict(recipe))
@@ -186,6 +193,8 @@ class Run:
         that is to fall. The best weights by it end up in `folder`/best, the last ones in `folder`/last."""
         recipe = self.recipe
         speed = 0.0
+        if evaluate and self._goes_on and self.position.best is None:
+            self._improves(evaluate)  # where it starts from, so that a run that only loses keeps that
         while (progress := self._progress()) < 1:
             self.position = replace(self.position, progress=progress)
             before = time.perf_counter()
@@ -227,6 +236,15 @@ class Run:
     def checkpoint(self) -> Path:
         weights = dict(self.model.named_parameters())
         return checkpoint.save(self.folder / "checkpoints", weights, self.optimizers, self.position)
+
+
+def _take_weights(model: LlamaForCausalLM, begin: GPT, tokenizer: Tokenizer) -> None:
+    if begin.tokenizer.get_vocab() != tokenizer.get_vocab():
+        raise ValueError("the weights to begin with were trained with another tokenizer than this run's")
+    weights = begin.model.state_dict()
+    if {name: weight.shape for name, weight in weights.items()} != {n: w.shape for n, w in model.state_dict().items()}:
+        raise ValueError("the weights to begin with have another shape than this run's")
+    model.load_state_dict(weights)
 
 
 def _optimizers(model: LlamaForCausalLM, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:

@@ -15,6 +15,7 @@ from typing import Final
 from models.language.chat_template import ChatTemplate
 from models.language.continuation import build_prompt
 from models.serving.requests import Sampling, StoryRequest
+from models.training.narration import Narration, narration, steady
 
 Encode = Callable[[str], list[int]]
 
@@ -50,6 +51,8 @@ WEIGHTS: Final = {
     "en-novels--Wcollins": 1.2,
 }
 SECOND_PERSON: Final = 0.3  # of the first-person windows: nobody in the corpora tells a tale to "you"
+COMMON: Final = Narration(person="third", tense="past")  # as nearly all tales are told
+COMMON_KEPT: Final = 0.5  # of those passages, where steady ones are asked for
 CROPPED: Final = 0.1  # of the windows have a story too long for the prompt: opening, seam, end
 MIN_CONTEXT_CHARS: Final = 90
 MAX_CONTEXT_CHARS: Final = 700
@@ -111,13 +114,21 @@ class Tales:
         return cls([modern(path.read_text("utf-8"))], [1.0])
 
     def window(
-        self, seed: str, length: int, encode: Encode, template: ChatTemplate, *, second_person: float = SECOND_PERSON
+        self,
+        seed: str,
+        length: int,
+        encode: Encode,
+        template: ChatTemplate,
+        *,
+        second_person: float = SECOND_PERSON,
+        kept: bool = False,
     ) -> Window:
-        """A window of exactly `length` tokens, the same for the same seed."""
+        """A window of exactly `length` tokens, the same for the same seed. With `kept` its passage keeps the person and
+        tense of its story, as far as counting can tell, and the ones that are rare in tales come more often."""
         draw = random.Random(seed)
         for _ in range(_ATTEMPTS):
             text = draw.choices(self._texts, self._shares)[0]
-            found = _window(text, draw, length, encode, template, second_person)
+            found = _window(text, draw, length, encode, template, second_person, kept)
             if found is not None:
                 return found
         raise ValueError(f"no passage of {length} tokens in {_ATTEMPTS} draws: the titles are too short or no prose")
@@ -129,7 +140,13 @@ def modern(text: str) -> str:
 
 
 def _window(
-    text: str, draw: random.Random, length: int, encode: Encode, template: ChatTemplate, second_person: float
+    text: str,
+    draw: random.Random,
+    length: int,
+    encode: Encode,
+    template: ChatTemplate,
+    second_person: float,
+    kept: bool,
 ) -> Window | None:
     cropped = draw.random() < CROPPED
     wanted = (
@@ -149,6 +166,8 @@ def _window(
         return None
     at = cut.end() if pattern is _SENTENCE else cut.start()
     story, rest = passage[:at].rstrip(), passage[at:]
+    if kept and not _keeps_narration(story, rest[: 4 * length], draw):
+        return None
     request = StoryRequest(request_id="window", story=story, sampling=Sampling(max_new_tokens=1))
     room = length // 2 + draw.randrange(length // 4) if cropped else 10 * length
     try:
@@ -160,6 +179,11 @@ def _window(
     if missing < length // 4 or len(continuation) < missing:
         return None
     return Window(tokens=prompt + continuation[:missing], prompt=len(prompt), text=rest)
+
+
+def _keeps_narration(story: str, rest: str, draw: random.Random) -> bool:
+    told = narration(story + rest)
+    return steady(narration(story), narration(rest)) and (told != COMMON or draw.random() < COMMON_KEPT)
 
 
 def is_prose(passage: str) -> bool:

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
-from safetensors.torch import save_file
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -35,7 +35,7 @@ from models.language.chat_template import ChatTemplate, recognise
 from models.language.known_models import DEFAULT_SPEC
 from models.training import checkpoint
 from models.training.checkpoint import Position
-from models.training.story_windows import Tales, Window
+from models.training.story_windows import SECOND_PERSON, Tales, Window
 
 PROJECTIONS: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _TOLD: Final = (
@@ -71,6 +71,7 @@ class Recipe:
     evaluate_every_s: float = 600.0
     checkpoint_every_s: float = 120.0
     held_out: int = 24  # windows of dev titles that choose the best adapter
+    kept_narration: bool = False  # learn from passages that keep person and tense; held-out windows are of any kind
     base: str = DEFAULT_SPEC  # the model that the adapter is for, as it will be named in its configuration
 
 
@@ -88,19 +89,24 @@ class Step:
 class Storyteller:
     """One training run in `folder`: its network, optimizer, place in the schedule and log."""
 
-    def __init__(self, model: Path, train: Tales, dev: Tales, recipe: Recipe, folder: Path) -> None:
+    def __init__(
+        self, model: Path, train: Tales, dev: Tales, recipe: Recipe, folder: Path, adapter: Path | None = None
+    ) -> None:
+        """`adapter` is a folder that `save_adapter` wrote: the run goes on from its weights instead of from nothing."""
         self.recipe, self.folder = recipe, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(model, local_files_only=True)
         template = recognise(self.tokenizer.chat_template, model.name)
         self.template: ChatTemplate = template.with_markers(tuple(self.tokenizer.all_special_tokens))
         self.train = train
-        self.held_out = [self._window(dev, f"dev/{index}", 0.0) for index in range(recipe.held_out)]
+        self.held_out = [self._window(dev, f"dev/{index}", second_person=0.0) for index in range(recipe.held_out)]
         torch.manual_seed(recipe.seed)
         frozen = AutoModelForCausalLM.from_pretrained(
             model, dtype=torch.bfloat16 if recipe.bf16 else torch.float32, local_files_only=True
         )
         self.network: PeftModel = with_adapter(frozen, rank=recipe.rank, alpha=recipe.alpha)
+        if adapter is not None:
+            _take_weights(self.network, adapter)
         self.weights: dict[str, Tensor] = {
             name: weight for name, weight in self.network.named_parameters() if weight.requires_grad
         }
@@ -111,9 +117,11 @@ class Storyteller:
         self._log = folder / "losses.jsonl"
         self._forget_after(self.position.step)
 
-    def _window(self, tales: Tales, seed: str, second_person: float | None = None) -> Window:
-        options = {} if second_person is None else {"second_person": second_person}
-        return tales.window(f"{self.recipe.seed}/{seed}", self.recipe.length, self._encode, self.template, **options)
+    def _window(self, tales: Tales, seed: str, *, second_person: float = SECOND_PERSON, kept: bool = False) -> Window:
+        return tales.window(
+            f"{self.recipe.seed}/{seed}", self.recipe.length, self._encode, self.template,
+            second_person=second_person, kept=kept,
+        )  # fmt: skip
 
     def _encode(self, text: str) -> list[int]:
         tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -137,6 +145,8 @@ class Storyteller:
         resumed = time.monotonic()
         evaluated = saved = time.monotonic()
         speed = 0.0
+        if self.position.best is None:
+            self._keep_best()  # where it starts from, so that a run that only loses keeps that
         while True:
             passed = time.monotonic() - resumed
             if recipe.minutes is None:
@@ -179,7 +189,7 @@ class Storyteller:
         rate = recipe.rate * cosine * min(1.0, (step + 1) / recipe.warm_up)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        windows = [self._window(self.train, f"{step}/{row}") for row in range(recipe.batch)]
+        windows = [self._window(self.train, f"{step}/{row}", kept=recipe.kept_narration) for row in range(recipe.batch)]
         self.network.train()
         loss = losses(self.network, windows, bf16=recipe.bf16).mean()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -216,6 +226,15 @@ def with_adapter(network: Any, *, rank: int, alpha: int) -> PeftModel:
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft's own, of transformers' names
         adapted: PeftModel = get_peft_model(network, config)
     return adapted
+
+
+def _take_weights(network: PeftModel, adapter: Path) -> None:
+    """Raises ValueError when the folder's adapter has another shape than `network`'s."""
+    weights = load_file(adapter / WEIGHTS)
+    present = get_peft_model_state_dict(network)
+    if {name: weight.shape for name, weight in weights.items()} != {n: w.shape for n, w in present.items()}:
+        raise ValueError(f"the adapter in {adapter} has another rank or other projections than this run's")
+    set_peft_model_state_dict(network, weights)
 
 
 def save_adapter(network: PeftModel, directory: Path, *, base: str) -> None:
@@ -255,9 +274,11 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--model", type=Path, required=True)
     train.add_argument("--corpus", type=Path, required=True)
     train.add_argument("--out", type=Path, required=True)
+    train.add_argument("--from", dest="adapter", type=Path, help="an adapter's folder, to go on from its weights")
     train.add_argument("--minutes", type=float)
     train.add_argument("--threads", type=int, default=2)
     train.add_argument("--fp32", action="store_true", help="for a processor without bf16 arithmetic")
+    train.add_argument("--kept-narration", action="store_true", help="passages that keep person and tense")
     train.add_argument("--checkpoint-seconds", type=float, default=Recipe.checkpoint_every_s)
     for name, kind in (("seed", int), ("rank", int), ("length", int), ("batch", int), ("steps", int), ("rate", float)):
         train.add_argument(f"--{name}", type=kind, default=getattr(Recipe, name))
@@ -273,10 +294,11 @@ def main(arguments: list[str] | None = None) -> int:
         rate=asked.rate,
         minutes=asked.minutes,
         bf16=not asked.fp32,
+        kept_narration=asked.kept_narration,
         checkpoint_every_s=asked.checkpoint_seconds,
     )
     tales, dev = Tales.read(asked.corpus / "train" / "en"), Tales.read(asked.corpus / "dev" / "en", None)
-    run = Storyteller(asked.model, tales, dev, recipe, asked.out)
+    run = Storyteller(asked.model, tales, dev, recipe, asked.out, asked.adapter)
     for step in run.steps():
         minutes, seconds = divmod(int(step.left_s), 60)
         sys.stdout.write(

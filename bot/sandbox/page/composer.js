@@ -138,6 +138,8 @@ export function mountComposer() {
 
   function drawPlace() {
     const channel = currentChannel();
+    // Between two sittings there is no channel for a moment: whoever types already loses no letter.
+    if (!channel && draftOf && state.connection === "connecting") return;
     const silent = !channel || (!maySend() && !mayCommand());
     form.hidden = silent;
     deny.hidden = !silent;
@@ -168,7 +170,7 @@ export function mountComposer() {
   }
 
   function notifyTyping() {
-    if (!field.value || field.value.startsWith("/") || Date.now() - typedAt < TYPING_EVERY_MS) return;
+    if (!state.current || !field.value || field.value.startsWith("/") || Date.now() - typedAt < TYPING_EVERY_MS) return;
     typedAt = Date.now();
     postTyping(state.me.id, state.current).catch(() => {}); // only a courtesy: nothing is lost without it
   }

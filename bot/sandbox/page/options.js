@@ -155,6 +155,14 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
     return field;
   }
 
+  /** Where no option is required there is no field yet to explain. */
+  function introduce(button) {
+    panel.hidden = false;
+    fill(panelHead, el("strong", {}, `/${entry.title}`), el("span", {}, entry.description));
+    fill(panelBody);
+    button.focus();
+  }
+
   function explain(field) {
     panel.hidden = false;
     if (!field) {
@@ -299,7 +307,7 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
     problem,
     submit,
     focus: () =>
-      (fields[0] ?? (entry.options.length ? { focus: () => more.querySelector("button").focus() } : sink)).focus(),
+      (fields[0] ?? (entry.options.length ? { focus: () => introduce(more.querySelector("button")) } : sink)).focus(),
     takeFile(file) {
       let field = fields.find((candidate) => candidate.option.type === OptionType.ATTACHMENT && !candidate.file);
       const option = hidden().find((candidate) => candidate.type === OptionType.ATTACHMENT);

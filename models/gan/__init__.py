@@ -1,0 +1,1 @@
+"""Generative adversarial networks: portraits from noise, and verses judged against maximum likelihood."""

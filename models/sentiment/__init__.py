@@ -1,0 +1,1 @@
+"""Sentiment of a text in five ways, in English and Chinese."""

@@ -1,0 +1,114 @@
+"""The encoder tier: tokens, windows and batches around the encoder's arithmetic. Knows no calibration.
+
+A text longer than a window is read in windows and its log odds are the average over them, by length; at most
+`MAX_WINDOWS`, evenly spread, with the note "cut" where some were left out.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from models.sentiment.encoder_weights import EncoderWeights, Floats, load
+from models.sentiment.scorer import ModelLanguage, Prepared, Scores
+from models.serving.short_model import ShortModelMissingError
+from models.serving.short_requests import MoodNote
+
+LANGUAGES: tuple[ModelLanguage, ...] = ("en", "zh")
+WINDOW = 82  # tokens, with <s> and </s>: as long as what it was trained on; ChnSentiCorp loses 2 points with 256
+MAX_WINDOWS = 76  # about 6,000 tokens
+_BATCH_TOKENS = 1024  # padded; more gains nothing on one core and only holds memory
+_BEGIN, _END = 0, 2
+
+
+class Runtime(Protocol):
+    """The net's arithmetic."""
+
+    name: str
+
+    def logits(self, ids: list[list[int]]) -> Floats:
+        """Token ids with <s> and </s> -> (texts, 4): polar and positive of English, then of Chinese."""
+
+
+class EncoderScorer:
+    """Texts of like length share a batch; each row's arithmetic depends on its own tokens only."""
+
+    def __init__(self, tokenizer: Tokenizer, runtime: Runtime, version: str) -> None:
+        self._tokenizer = tokenizer
+        self._runtime = runtime
+        self.version = version
+
+    def score(self, texts: Sequence[Prepared]) -> Scores:
+        found = self._tokenizer.encode_batch_fast([text.text for text in texts], add_special_tokens=False)
+        windows: list[list[int]] = []
+        owners: list[int] = []
+        notes: list[tuple[MoodNote, ...]] = [()] * len(texts)
+        for n, encoding in enumerate(found):
+            pieces, whole = split(encoding.ids)
+            windows += pieces
+            owners += [n] * len(pieces)
+            if not whole:
+                notes[n] = ("cut",)
+        raw = self._in_batches(windows)
+        weights = np.array([len(window) for window in windows], np.float64)
+        total = np.zeros((len(texts), 4))
+        np.add.at(total, owners, raw * weights[:, None])
+        average = (total / np.bincount(owners, weights, len(texts))[:, None]).reshape(-1, len(LANGUAGES), 2)
+        own = [LANGUAGES.index(text.language) for text in texts]
+        return Scores(logits=average[np.arange(len(texts)), own], evidence=[()] * len(texts), notes=notes)
+
+    def _in_batches(self, windows: list[list[int]]) -> NDArray[np.float64]:
+        order = sorted(range(len(windows)), key=lambda n: len(windows[n]))
+        logits = np.zeros((len(windows), 4))
+        batch: list[int] = []
+        for n in order:
+            if batch and len(windows[n]) * (len(batch) + 1) > _BATCH_TOKENS:
+                logits[batch] = self._runtime.logits([windows[m] for m in batch])
+                batch = []
+            batch.append(n)
+        if batch:
+            logits[batch] = self._runtime.logits([windows[m] for m in batch])
+        return logits
+
+
+def split(ids: list[int]) -> tuple[list[list[int]], bool]:
+    """Windows of about the same length with their <s> and </s>, and whether they hold all of `ids`."""
+    size = WINDOW - 2
+    count = max(1, -(-len(ids) // size))
+    each = -(-len(ids) // count)
+    starts = [n * each for n in range(count)]
+    whole = count <= MAX_WINDOWS
+    if not whole:
+        starts = [starts[n * (count - 1) // (MAX_WINDOWS - 1)] for n in range(MAX_WINDOWS)]
+    return [[_BEGIN, *ids[start : start + each], _END] for start in starts], whole
+
+
+def load_encoder(folder: Path, *, runtime: str = "") -> EncoderScorer:
+    """From encoder.safetensors and tokenizer.json. `runtime` "numpy" or "openvino" insists; else OpenVINO where it is
+    installed and runs. Raises ShortModelMissingError when the weights aren't there."""
+    weights_file, tokenizer_file = folder / "encoder.safetensors", folder / "tokenizer.json"
+    try:
+        weights = load(weights_file)
+        tokenizer = Tokenizer.from_buffer(tokenizer_file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ShortModelMissingError(f"The encoder's weights in {folder} can't be read ({error}).") from error
+    digest = hashlib.sha256(weights_file.read_bytes() + tokenizer_file.read_bytes()).hexdigest()
+    return EncoderScorer(tokenizer, _runtime(weights, runtime), f"encoder@{digest[:8]}")
+
+
+def _runtime(weights: EncoderWeights, wanted: str) -> Runtime:
+    if wanted != "numpy":
+        try:
+            from models.sentiment.encoder_openvino import OpenVinoRuntime
+
+            return OpenVinoRuntime(weights)
+        except (ImportError, RuntimeError):  # no wheel for this machine, or no kernel for its processor
+            if wanted:
+                raise
+    from models.sentiment.encoder_numpy import NumpyRuntime
+
+    return NumpyRuntime(weights)

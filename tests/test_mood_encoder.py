@@ -1,0 +1,65 @@
+"""Tuning the encoder of moods: going on from one that was exported, and what the command says of two beginnings."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from typer.testing import CliRunner
+
+from models.mood_cli import mood
+from models.sentiment.encoder_weights import load
+from models.training.mood_corpus import Row
+from models.training.mood_encoder import Recipe, train
+from models.training.mood_export import export
+from tests.small_moods import random_encoder, write_small_moods
+
+
+def rows() -> list[Row]:
+    said = [("I love this a lot", "positive"), ("I hate this a lot", "negative"), ("we meet at nine", "neutral")]
+    return [
+        Row(text=f"{text} {n}", label=label, classes=3, language="en", source="semeval", group=str(n), part=part)
+        for n in range(20)
+        for text, label in said
+        for part in ("train", "calibration")
+    ]  # type: ignore[arg-type]
+
+
+def tuned(tmp_path: Path, rate: float) -> Path:
+    start = write_small_moods(tmp_path / "start")
+    recipe = Recipe(
+        minutes=0.02, frozen_layers=1, rate=rate, head_rate=rate, shares={"semeval": 30}, weight_decay=0.0, bf16=False
+    )
+    train(recipe, rows(), start, tmp_path / "run")
+    (tmp_path / "exported").mkdir()
+    export(tmp_path / "run", tmp_path / "exported")
+    return tmp_path / "exported"
+
+
+def test_an_encoder_that_was_tuned_at_no_rate_is_exported_as_it_came(tmp_path: Path) -> None:
+    found, before = load(tuned(tmp_path, 0.0) / "encoder.safetensors"), random_encoder()
+    assert found.shape == before.shape
+    for name, matrix in before.matrices.items():
+        assert np.abs(found.matrices[name].values.astype(int) - matrix.values).max() <= 1
+        assert np.allclose(found.matrices[name].floats(), matrix.floats(), atol=1e-3)
+    for name, vector in before.vectors.items():
+        assert np.allclose(found.vectors[name], vector)
+
+
+def test_tuning_on_changes_the_top_learns_and_keeps_vocabulary_and_lower_layers(tmp_path: Path) -> None:
+    exported, before = tuned(tmp_path, 0.01), random_encoder()
+    found = load(exported / "encoder.safetensors")
+    assert np.allclose(found.matrices["layers.0.qkv"].floats(), before.matrices["layers.0.qkv"].floats(), atol=1e-3)
+    assert not np.allclose(found.matrices["layers.1.qkv"].floats(), before.matrices["layers.1.qkv"].floats(), atol=1e-2)
+    assert json.loads((exported / "tokenizer.json").read_text()) == json.loads(
+        (tmp_path / "start" / "tokenizer.json").read_text()
+    )
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.txt").read_text().splitlines()]
+    assert log[-1]["loss"] < log[0]["loss"]
+    assert log[-1]["semeval"] > 0.9
+
+
+def test_two_beginnings_are_refused(tmp_path: Path) -> None:
+    options = ["--corpora", str(tmp_path), "--out", str(tmp_path / "out"), "--e5", "a.bin", "--from", str(tmp_path)]
+    found = CliRunner().invoke(mood, ["train", *options])
+    assert found.exit_code == 2
+    assert "two beginnings" in found.output
