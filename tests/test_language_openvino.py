@@ -380,6 +380,7 @@ def test_the_default_models_file_is_left_to_llama_cpp(default_weights: LocalMode
 
 
 @pytest.mark.weights
+@pytest.mark.timeout(300)
 def test_the_default_model_in_8_bits_agrees_with_its_weights_in_32_bit_floats(
     default_unpacked: Path, tmp_path: Path
 ) -> None:

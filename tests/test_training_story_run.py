@@ -153,7 +153,11 @@ def test_training_begins_with_exactly_the_adapter_that_is_served_also_at_a_highe
     assert math.isclose(higher.bits(text)[0], plain, rel_tol=1e-4)
 
 
-def test_bits_are_those_of_the_text_behind_the_prompt_that_is_served(tiny_model: TinyModel) -> None:
+def test_bits_are_those_of_the_text_behind_the_prompt_that_is_served(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In bf16, as on a processor that has it, bits differ by some thousandths with how a text is cut up.
+    monkeypatch.setattr("models.training.story_family.bf16_is_native", lambda device: False)
     import torch
 
     from models.language.continuation import ASK, SYSTEM, build_prompt
