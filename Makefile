@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
+TESTS_AT_ONCE ?= 3
 PIP    := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: run test check bench format lock doctor clean
@@ -9,8 +10,10 @@ PIP    := $(PY) -m pip install --quiet --disable-pip-version-check --constraint 
 run: $(VENV)/run.stamp
 	@$(PY) -m bot run
 
+# Most tests wait for sockets, timers and other processes, so three at a time are well served by two cores. More than
+# one thread in each would only spin.
 test: $(VENV)/dev.stamp
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses $(TESTS_AT_ONCE) --dist loadfile
 
 check: $(VENV)/dev.stamp
 	$(PY) -m ruff check .
