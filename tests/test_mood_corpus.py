@@ -1,6 +1,8 @@
 """The reader of the public sentiment sets, on tiny files of the same forms."""
 
+import csv
 import json
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import pytest
@@ -56,7 +58,7 @@ def write_sets(folder: Path) -> Path:
 
 @pytest.fixture
 def rows(tmp_path: Path) -> list[Row]:
-    return read_corpora(write_sets(tmp_path))
+    return read_corpora(write_sets(tmp_path), chat_lines=None)
 
 
 def texts(rows: list[Row], source: str, part: str = "train") -> set[str]:
@@ -121,6 +123,31 @@ def test_utterances_of_one_dialogue_stay_on_one_side(rows: list[Row]) -> None:
 
 def test_the_same_files_give_the_same_rows(tmp_path: Path) -> None:
     assert read_corpora(write_sets(tmp_path / "a")) == read_corpora(write_sets(tmp_path / "b"))
+
+
+def test_our_own_chat_lines_train_beside_the_sets_and_know_neutral(tmp_path: Path) -> None:
+    found = [row for row in read_corpora(write_sets(tmp_path)) if row.source == "chat_lines"]
+    assert {row.language for row in found} == {"en", "zh"}
+    assert {row.part for row in found} == {"train", "calibration"}
+    assert {row.classes for row in found} == {3}
+    for language in ("en", "zh"):
+        assert len(training_rows(found, language)) > 800
+
+
+def test_no_chat_line_that_trains_is_nearly_one_that_measures(tmp_path: Path) -> None:
+    trained = [row.text.lower() for row in read_corpora(write_sets(tmp_path)) if row.source == "chat_lines"]
+    fixture = Path(__file__).parent / "fixtures" / "chat_moods.tsv"
+    with fixture.open(encoding="utf-8", newline="") as file:
+        held_out = [line["text"].lower() for line in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+    marks = {mark for text in held_out for mark in keys(clean(text))}
+    assert not [text for text in trained if not marks.isdisjoint(keys(text))]
+    near = SequenceMatcher(autojunk=False)
+    for text in held_out:
+        near.set_seq2(text)  # what it keeps of the second text is reused for each first
+        for other in trained:
+            near.set_seq1(other)
+            if near.real_quick_ratio() > 0.75 and near.quick_ratio() > 0.75:
+                assert near.ratio() <= 0.75, (text, other)
 
 
 def test_a_folder_without_sets_is_refused_in_a_sentence(tmp_path: Path) -> None:

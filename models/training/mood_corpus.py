@@ -35,6 +35,7 @@ _WEIBO: dict[str, Label] = {
 _TWEET_EMOTION: dict[str, Label] = {"0": "negative", "1": "positive", "2": "positive", "3": "negative"}
 _REDDIT_GROUP: dict[str, Label] = {"1": "negative", "2": "neutral", "3": "positive"}
 
+CHAT_LINES = Path(__file__).parent / "chat_lines"  # written for Inkwell; a README there says how
 # GPL-3.0, or "evaluation only" in the data's README: never in training.
 EVALUATION_ONLY = frozenset({"meld", "vader_gt"})
 _CLEAR_VALENCE = 0.5  # vader_gt: mean human valence from -4 to 4; VADER's own borders of "neutral" lie here
@@ -59,12 +60,13 @@ class Row:
     part: Part
 
 
-def read_corpora(folder: Path) -> list[Row]:
-    """All rows of the sets under `folder` that exist, deduplicated. Raises ValueError when it holds none of them."""
+def read_corpora(folder: Path, chat_lines: Path | None = CHAT_LINES) -> list[Row]:
+    """All rows of the sets under `folder` that exist, and our own `chat_lines`, deduplicated. Raises ValueError when
+    `folder` holds none of the sets."""
     rows = [row for name, read in _READERS.items() if (folder / name).is_dir() for row in read(folder / name)]
     if not rows:
         raise ValueError(f"{folder} holds none of the sets {', '.join(_READERS)}.")
-    return deduplicate(rows)
+    return deduplicate([*rows, *(_chat_lines(chat_lines) if chat_lines else [])])
 
 
 def training_rows(rows: Iterable[Row], language: CorpusLanguage, *, classes: Literal[2, 3] | None = None) -> list[Row]:
@@ -288,6 +290,14 @@ def _cped(folder: Path) -> Iterator[Row]:
                 line["Utterance"], line["Sentiment"], "cped", "train", classes=3, language="zh",
                 group=f"cped:{line['Dialogue_ID']}", dev_percent=10,
             )  # fmt: skip
+
+
+def _chat_lines(folder: Path) -> Iterator[Row]:
+    languages: tuple[CorpusLanguage, ...] = ("en", "zh")
+    for language in languages:
+        for line in _table(folder / f"{language}.tsv", "\t"):
+            if line["label"] in LABELS:
+                yield _row(line["text"], line["label"], "chat_lines", "train", classes=3, language=language)
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
