@@ -203,7 +203,7 @@ class MoodSampler:
 
     async def _read(self, batch: list[tuple[_Tally, bytes, str]]) -> bool:
         """Whether anything was read."""
-        requests = (MoodRequest(text=storable(text), method="linear") for _, _, text in batch)
+        requests = (MoodRequest(text=storable(text), method="linear", explain=False) for _, _, text in batch)
         answers = await asyncio.gather(
             *(self._short.ask(request, background=True) for request in requests), return_exceptions=True
         )

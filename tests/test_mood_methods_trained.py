@@ -261,6 +261,18 @@ def test_a_long_text_is_the_average_of_its_windows() -> None:
     assert np.allclose(scorer.score([text]).logits[0], expected, atol=1e-4)
 
 
+def test_without_its_reasons_the_fast_tier_says_the_same_mood(moods: Moods) -> None:
+    texts = ["I love this chapter so much", "worst ending ever", "the session is at nine", "太难看了", ""]
+    requests = [MoodRequest(text=text, method="linear", explain=explain) for text in texts for explain in (True, False)]
+    found = moods.answer(requests)
+    assert any(mood.evidence for mood in found[::2] if isinstance(mood, Mood))
+    for told, bare in zip(found[::2], found[1::2], strict=True):
+        assert isinstance(told, Mood)
+        assert isinstance(bare, Mood)
+        assert bare.evidence == ()
+        assert (bare.label, bare.probabilities, bare.sure) == (told.label, told.probabilities, told.sure)
+
+
 def test_one_batch_may_ask_for_several_methods(moods: Moods) -> None:
     methods: list[Method] = ["rules", "linear", "default", "positive_lexicon", "encoder", "negative_lexicon", "linear"]
     found = moods.answer([MoodRequest(text=f"I like it {n}", method=method) for n, method in enumerate(methods)])

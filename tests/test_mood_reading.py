@@ -124,3 +124,16 @@ def test_a_hostile_text_takes_no_more_than_its_length(piece: str) -> None:
     before = time.process_time()
     assert "cut" in read(raw).notes or read(raw).language == "none"
     assert time.process_time() - before < 2.0
+
+
+def test_no_mark_of_irony_is_missed_because_a_text_looked_unlikely_to_hold_one() -> None:
+    marks = (
+        "yeah right", "sure, jan", "oh joy", "just what i needed", "how thoughtful of you", "thanks for nothing",
+        "big surprise", "what a shocker", "such a surprise", "my favourite thing is how it freezes", "tell me about it",
+        "good luck with that", "slow clap", "nice going", "genius move", "color me shocked", "no shit",
+        "what could possibly go wrong", "I'm so glad the server died", "love that for us", "absolutely riveting stuff",
+        "groundbreaking", "good job einstein", "Perfect, another bug", "awesome, there goes my evening", "helpful, not",
+        "as if!", "so helpful /s", "very useful #sarcasm",
+    )  # fmt: skip
+    for text in marks:
+        assert "irony" in read(text).notes, text

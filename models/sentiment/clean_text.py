@@ -13,7 +13,6 @@ _DISCORD_EMOJI = re.compile(r"<a?:(\w{2,32}):\d+>")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")  # SemEval's files keep JSON's escapes
 _ENDLESS_REFERENCE = re.compile(r"&#[0-9]{20,};?")  # int() refuses thousands of digits
 _INVISIBLE = re.compile("[\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u2064\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_SPACES = re.compile(r"\s+")
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2026": "..."})
 # The Penn Treebank's spelling (SST-2): "do n't", "film 's", "bad .", "-lrb- yes -rrb-".
 _TREEBANK_BRACKETS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "-lcb-": "{", "-rcb-": "}"}
@@ -51,17 +50,23 @@ def clean(text: str) -> str:
         text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
     if "&" in text:
         text = html.unescape(_ENDLESS_REFERENCE.sub("\ufffd", text))
-    text = _INVISIBLE.sub("", text.replace("\ufe0f", ""))
-    text = "".join(_narrow(text)) if not text.isascii() else text
-    text = text.translate(_QUOTES)
+    if not text.isprintable():
+        text = _INVISIBLE.sub("", text)
+    if not text.isascii():
+        text = _narrow(text.replace("\ufe0f", "")).translate(_QUOTES)
     if "<" in text:
         text = _DISCORD_EMOJI.sub(r":\1:", text)
-    text = _URL.sub(" http ", text)
+    if "/" in text or "." in text:
+        text = _URL.sub(" http ", text)
     if "@" in text or "<" in text:
         text = _MENTION.sub(" @user ", text)
-    text = _BRACKET.sub(lambda found: _TREEBANK_BRACKETS[found[0].lower()], text)
-    text = _SPACES.sub(" ", text).strip()
-    return _SPACED_MARK.sub(r"\1", _CLITIC.sub(r"\1", text)).encode("utf-8", "ignore").decode()  # no lone surrogates
+    if "-" in text:
+        text = _BRACKET.sub(lambda found: _TREEBANK_BRACKETS[found[0].lower()], text)
+    text = " ".join(text.split())
+    if "'" in text:
+        text = _CLITIC.sub(r"\1", text)
+    text = _SPACED_MARK.sub(r"\1", text)
+    return text if text.isascii() else text.encode("utf-8", "ignore").decode()  # no lone surrogates
 
 
 def _narrow(text: str) -> str:

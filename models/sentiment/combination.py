@@ -23,16 +23,18 @@ class CalibratedMethod:
         self._calibration = calibration
         self.version = "+".join(scorer.version for scorer in scorers)
 
-    def read(self, texts: Sequence[str]) -> list[Mood]:
+    def read(self, texts: Sequence[str], *, explain: bool = True) -> list[Mood]:
         """One mood for each text; never raises for any string."""
-        return self.read_prepared([prepare(text) for text in texts])
+        return self.read_prepared([prepare(text) for text in texts], explain=explain)
 
-    def read_prepared(self, texts: Sequence[Prepared]) -> list[Mood]:
+    def read_prepared(self, texts: Sequence[Prepared], *, explain: bool = True) -> list[Mood]:
         if not texts:
             return []
         judged = [n for n, text in enumerate(texts) if not text.reading.wordless and text.text]
         moods: list[Mood | None] = [None] * len(texts)
-        scores = [scorer.score([texts[n] for n in judged]) for scorer in self._scorers] if judged else []
+        scores = (
+            [scorer.score([texts[n] for n in judged], explain=explain) for scorer in self._scorers] if judged else []
+        )
         logits = np.stack([score.logits for score in scores]) if judged else np.zeros((1, 0, 2))
         for language, calibration in self._calibration.items():
             places = [place for place, n in enumerate(judged) if texts[n].language == language]

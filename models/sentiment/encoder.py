@@ -42,7 +42,7 @@ class EncoderScorer:
         self._runtime = runtime
         self.version = version
 
-    def score(self, texts: Sequence[Prepared]) -> Scores:
+    def score(self, texts: Sequence[Prepared], *, explain: bool = True) -> Scores:
         found = self._tokenizer.encode_batch_fast([text.text for text in texts], add_special_tokens=False)
         windows: list[list[int]] = []
         owners: list[int] = []

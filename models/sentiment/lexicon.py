@@ -30,7 +30,7 @@ class CountingLexicon:
         self._sign = sign
         self._maps = load_score_maps() if maps is None else maps
 
-    def read(self, texts: Sequence[str]) -> list[Mood]:
+    def read(self, texts: Sequence[str], *, explain: bool = True) -> list[Mood]:
         return [self._mood(read(text)) for text in texts]
 
     def features(self, reading: Reading) -> tuple[list[float], list[PolarWord]]:

@@ -75,7 +75,7 @@ class LinearScorer:
             self._bias[language] = tensors["bias"]
         self.version = f"linear@{digest.hexdigest()[:8]}"
 
-    def score(self, texts: Sequence[Prepared]) -> Scores:
+    def score(self, texts: Sequence[Prepared], *, explain: bool = True) -> Scores:
         logits = np.zeros((len(texts), 2))
         evidence: list[tuple[Evidence, ...]] = [()] * len(texts)
         notes: list[tuple[MoodNote, ...]] = [()] * len(texts)
@@ -84,11 +84,13 @@ class LinearScorer:
             for at in range(0, len(chosen), _BATCH):
                 some = chosen[at : at + _BATCH]
                 written = [texts[n].text for n in some]
-                features = extract(written, language, spans=True)
+                features = extract(written, language, spans=explain)
                 weights = self._weights[language][features.index]
                 counts = np.maximum(np.diff(features.starts), 1)
                 sums = np.add.reduceat(weights.astype(np.float64), features.starts[:-1], axis=0)
                 logits[some] = sums / np.sqrt(counts)[:, None] + self._bias[language]
+                if not explain:
+                    continue
                 for n, words in _deciding(written, features, weights[:, 1], counts):
                     evidence[some[n]] = words[:_MAX_EVIDENCE]
                     sizes = [word.weight for word in words]

@@ -16,6 +16,6 @@ class SentimentMethod(Protocol):
     def version(self) -> str:
         """E.g. "rules@1" or "moods@3b1f09d2" (first 8 hex of the weights' sha256)."""
 
-    def read(self, texts: Sequence[str]) -> list[Mood]:
+    def read(self, texts: Sequence[str], *, explain: bool = True) -> list[Mood]:
         """One mood for each text. Never raises for any string: what can't be read is neutral, not `sure`, with a
-        note."""
+        note. Without `explain` evidence may be left out, where finding it costs time."""

@@ -43,19 +43,19 @@ class Moods:
 
     def answer(self, requests: Sequence[AnyShortRequest]) -> list[AnyShortOutput]:
         moods: list[AnyShortOutput | None] = [None] * len(requests)
-        by_method: dict[Method, list[tuple[int, str]]] = {}
+        by_method: dict[tuple[Method, bool], list[tuple[int, str]]] = {}
         for n, request in enumerate(requests):
             if not isinstance(request, MoodRequest):
                 raise ValueError(f"{type(request).__name__} is no question about a mood.")
-            by_method.setdefault(request.method, []).append((n, request.text))
-        for name, asked in by_method.items():
-            found = self.method(name).read([text for _, text in asked])
+            by_method.setdefault((request.method, request.explain), []).append((n, request.text))
+        for (name, explain), asked in by_method.items():
+            found = self.method(name).read([text for _, text in asked], explain=explain)
             for (n, _), mood in zip(asked, found, strict=True):
                 moods[n] = mood
         return [mood for mood in moods if mood is not None]
 
-    def read(self, texts: Sequence[str], method: Method = "default") -> list[Mood]:
-        return self.method(method).read(texts)
+    def read(self, texts: Sequence[str], method: Method = "default", *, explain: bool = True) -> list[Mood]:
+        return self.method(method).read(texts, explain=explain)
 
     def method(self, name: Method) -> SentimentMethod:
         """Raises ShortModelMissingError where what it needs isn't here."""

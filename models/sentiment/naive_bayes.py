@@ -176,7 +176,7 @@ class NaiveBayes:
         self.version = version
         self._part: Part = part
 
-    def read(self, texts: Sequence[str]) -> list[Mood]:
+    def read(self, texts: Sequence[str], *, explain: bool = True) -> list[Mood]:
         readings = [read(text) for text in texts]
         moods: dict[int, Mood] = {}
         for language in ("en", "zh"):

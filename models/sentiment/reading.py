@@ -42,7 +42,6 @@ _INVISIBLE = re.compile(
 )
 _STRAY_JOINER = re.compile("(?<![\u2640-\U0001faff\ufe0f])\u200d")
 _STYLED = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]")
-_SPACES = re.compile(r"\s+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|_|(?<=[A-Za-z])(?=\d)")
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u02bc": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " "})
 
@@ -89,7 +88,7 @@ def clean(text: str) -> str:
         text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
         if "\u200d" in text:
             text = _STRAY_JOINER.sub("", text)
-    else:
+    elif not text.isprintable():
         text = _INVISIBLE.sub("", text)
     if "`" in text:
         text = _INLINE_CODE.sub(" ", _CODE_BLOCK.sub(" ", text))
@@ -110,7 +109,7 @@ def clean(text: str) -> str:
     if "*" in text or "_" in text or "~~" in text or "||" in text:
         text = _unmark(text)
     text = _HASHTAG.sub("", _HEADING.sub("", text)) if "#" in text or "- " in text else text
-    return _SPACES.sub(" ", text).strip()
+    return " ".join(text.split())
 
 
 def _unmark(text: str) -> str:
@@ -173,6 +172,6 @@ def _notes(
         notes.append("one_word")
     if len(raw) > MAX_MOOD_CHARS:
         notes.append("cut")
-    if looks_ironic(text, language):
+    if looks_ironic(text, language, latin):
         notes.append("irony")
     return tuple(notes)

@@ -19,7 +19,7 @@ class RuleScorer:
         self._rules = Rules()
         self.version = self._rules.version
 
-    def score(self, texts: Sequence[Prepared]) -> Scores:
+    def score(self, texts: Sequence[Prepared], *, explain: bool = True) -> Scores:
         moods = [self._rules.mood_of(text.reading) for text in texts]
         logits = np.zeros((len(texts), 2))
         for row, mood in zip(logits, moods, strict=True):

@@ -37,7 +37,7 @@ class Rules:
     def __init__(self, maps: dict[str, ScoreMap] | None = None) -> None:
         self._maps = load_score_maps() if maps is None else maps
 
-    def read(self, texts: Sequence[str]) -> list[Mood]:
+    def read(self, texts: Sequence[str], *, explain: bool = True) -> list[Mood]:
         return [self.mood_of(read(text)) for text in texts]
 
     def features(self, reading: Reading) -> tuple[list[float], list[PolarWord]]:

@@ -40,7 +40,8 @@ class Scorer(Protocol):
     @property
     def version(self) -> str: ...
 
-    def score(self, texts: Sequence[Prepared]) -> Scores: ...
+    def score(self, texts: Sequence[Prepared], *, explain: bool = True) -> Scores:
+        """Without `explain` evidence and notes may be left out, where finding them costs time."""
 
 
 def prepare(raw: str) -> Prepared:

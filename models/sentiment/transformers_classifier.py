@@ -41,7 +41,7 @@ class TransformersClassifier:
         self._columns = columns_of(loaded.config.id2label, model)
         self.version = f"{Path(model).name}@{hashlib.sha256(model.encode()).hexdigest()[:8]}"
 
-    def read(self, texts: Sequence[str]) -> list[Mood]:
+    def read(self, texts: Sequence[str], *, explain: bool = True) -> list[Mood]:
         found: list[Mood] = []
         for at in range(0, len(texts), _BATCH):
             found += self._batch(list(texts[at : at + _BATCH]))

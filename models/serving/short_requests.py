@@ -62,10 +62,12 @@ MoodNote = Literal["empty", "no_words", "emoji_only", "one_word", "other_languag
 
 class MoodRequest(ShortRequest[Mood], frozen=True, kw_only=True, tag="mood"):
     """The mood of `text` by `method`. Only its first tokens are read where it is longer than the model's window, unless
-    the method averages over windows (then "cut" is not among the notes)."""
+    the method averages over windows (then "cut" is not among the notes). Without `explain` a method whose evidence
+    costs time may leave it out, and the note "mixed" with it."""
 
     text: Annotated[str, Meta(max_length=MAX_MOOD_CHARS)]
     method: Method = "default"
+    explain: bool = True
 
 
 Seed = Annotated[str, Meta(min_length=1, max_length=MAX_SEED_CHARS)]
