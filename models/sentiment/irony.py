@@ -5,7 +5,6 @@ from collections.abc import Collection
 
 _ENGLISH = re.compile(
     r"(?:^|\s)/s(?:arc|arcasm)?(?=\s|$)"
-    r"|#(?:sarcasm|irony|not)\b"
     r"|\b(?:"
     r"yeah,? (?:right|sure)\b|sure,? jan\b"
     r"|(?:oh|ah),? (?:great|wonderful|lovely|fantastic|joy)\b"
@@ -24,6 +23,7 @@ _ENGLISH = re.compile(
     r"|\b(?:as if|not)\s*[.!]*$",
     re.I,
 )
+_TAG = re.compile(r"#(?:sarcas(?:m|tic)|iron(?:y|ic)|not)\b", re.I)
 # Each mark of _ENGLISH holds one of these words or signs: most texts hold none and needn't be searched.
 _ENGLISH_WORDS = frozenset({
     "yeah", "jan", "oh", "ah", "needed", "wanted", "original", "lovely", "nice", "convenient", "thoughtful", "nothing",
@@ -47,6 +47,11 @@ def looks_ironic(text: str, language: str, latin: Collection[str]) -> bool:
     if language == "zh":
         marked = bool(_CHINESE.search(text))
     else:
-        likely = "/s" in text or "#" in text or not _ENGLISH_WORDS.isdisjoint(latin)
+        likely = "/s" in text or not _ENGLISH_WORDS.isdisjoint(latin)
         marked = likely and bool(_ENGLISH.search(text))
     return marked or (not text.isascii() and bool(_SIGNS.search(text)))
+
+
+def tagged_ironic(raw: str) -> bool:
+    """Whether its author said so with a hashtag; reading takes their signs away."""
+    return "#" in raw and bool(_TAG.search(raw))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from models.sentiment.emoji_valence import Face, find_faces
-from models.sentiment.irony import looks_ironic
+from models.sentiment.irony import looks_ironic, tagged_ironic
 from models.sentiment.language_guess import CHINESE, Language, guess_language, latin_words
 from models.serving.short_requests import MAX_MOOD_CHARS, MoodNote
 
@@ -172,6 +172,6 @@ def _notes(
         notes.append("one_word")
     if len(raw) > MAX_MOOD_CHARS:
         notes.append("cut")
-    if looks_ironic(text, language, latin):
+    if looks_ironic(text, language, latin) or tagged_ironic(raw):
         notes.append("irony")
     return tuple(notes)
