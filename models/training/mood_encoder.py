@@ -32,8 +32,8 @@ _ROUND = 1024  # rows drawn at once, sorted by length within
 PAD = 1
 # Rows of each set in a round. Tweets and Weibo posts know "neutral", chat lines are what is read, reviews are many.
 SHARES = {
-    "semeval": 270, "goemotions": 150, "sst2": 290, "tweeteval_emotion": 14, "smp2020": 100, "chnsenticorp": 50,
-    "chnsenticorp_htl": 14, "waimai_10k": 50, "online_shopping_10_cats": 50, "cped": 10, "chat_lines": 26,
+    "semeval": 240, "goemotions": 140, "sst2": 280, "tweeteval_emotion": 14, "smp2020": 100, "chnsenticorp": 50,
+    "chnsenticorp_htl": 14, "waimai_10k": 50, "online_shopping_10_cats": 50, "cped": 10, "chat_lines": 80,
 }  # fmt: skip
 
 
