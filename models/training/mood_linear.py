@@ -22,8 +22,8 @@ from models.training.mood_corpus import LABELS, Row, training_rows
 _BATCH = 512
 _SMOOTHING = 0.5
 STRENGTH = 4.0  # C of the logistic regression
-# Of some sets only a part: there are more shop reviews than all else in Chinese, and they are much alike. Chat lines are
-# few and what is read, so they count thrice.
+# Of some sets only a part: there are more shop reviews than all else in Chinese, and they are much alike. Chat lines
+# are few, and what is read: they count thrice.
 PARTS = {"online_shopping_10_cats": 0.5, "chat_lines": 3.0}
 # CPED's "neutral" depends on the scene, not on the words; its sides do help.
 NO_NEUTRAL_STAGE = frozenset({"cped"})
