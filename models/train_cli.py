@@ -30,6 +30,7 @@ from models.serving.training import (
     Event,
     Family,
     Judged,
+    Paired,
     Progressed,
     Record,
     RunEnded,
@@ -249,7 +250,7 @@ class _Bar:
                     )
             case Skipped():
                 say(f"{event.family}: {event.reason}")
-            case RunFailed() | RunEnded():
+            case Paired() | RunFailed() | RunEnded():
                 pass
 
     def _describe(self, name: str, words: str, *, step: int | None = None, steps: int | None = None) -> None:

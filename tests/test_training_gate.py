@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from models.language.dictionary import train_bpe
 from models.language.gpt import GPT, Shape
 from models.language.ngram import NGram
+from models.serving.training import PAIR_CHARS
 from models.training.base_text import pieces
 from models.training.evaluate import Family
 from models.training.families import NGramFamily, TokenFamily
-from models.training.gate import NO_NUMBER, Judgement, Learned, Limits, beginnings, drawn, judge_language
+from models.training.gate import NO_NUMBER, PAIRS, Judgement, Learned, Limits, beginnings, drawn, judge_language
 from models.training.memorisation import canaries
 from models.training.paired_bits import Alone, compare
 from models.training.pretrain import Recipe, Run
@@ -206,6 +207,39 @@ def test_nothing_is_judged_without_held_out_text(shipped, good) -> None:
 def test_no_word_that_somebody_wrote_leaves_the_gate(shipped, good) -> None:
     told = repr(judged(ngram(*[STORIES[0]] * 5, order=10), shipped, canaries=CANARIES, samples=2))
     assert not any(word in told for word in ("tide", "ledger", "Marrow", "author 1", "number"))
+
+
+def test_pairs_for_a_blind_vote_go_on_with_texts_of_ours_and_with_no_member_s(shipped, good) -> None:
+    assert judged(good, shipped, limits=NO_SECRETS).pairs == ()  # only who asks gets them
+    judgement = judged(good, shipped, limits=NO_SECRETS, samples=8, pairs=PAIRS, characters=PAIR_CHARS + 200)
+    ours = [text for texts in BASE.values() for text in texts]
+    assert 1 <= len(judgement.pairs) <= 2  # a quarter of the samples
+    for pair in judgement.pairs:
+        assert any(pair.prompt in text for text in ours)
+        assert 0 < len(pair.candidate) <= PAIR_CHARS
+        assert 0 < len(pair.other) <= PAIR_CHARS
+        assert pair.candidate != pair.other
+        assert not any(passage.text[:30] in pair.prompt for passage in HELD_OUT)
+    many = [Alone(text="One short word.", author="a")]
+    assert len(judged(good, shipped, limits=NO_SECRETS, held_out=many, samples=6, pairs=PAIRS).pairs) == PAIRS
+
+
+def test_there_are_no_pairs_where_nothing_answers_the_prompts_are_others_or_the_texts_are_the_same(
+    shipped, good
+) -> None:
+    asked = {"limits": NO_SECRETS, "samples": 8, "pairs": PAIRS}
+    assert judged(good, None, **asked).pairs == ()
+    assert judged(good, good, **asked).pairs == ()
+    assert judged(good, shipped, prompts=beginnings(HELD_OUT[:3]), **asked).pairs == ()
+    theirs = {"en": [passage.text for passage in HELD_OUT[8:]]}  # a caller's mistake
+    assert judged(good, shipped, base=theirs, **asked).pairs == ()
+
+
+def test_a_candidate_that_recites_or_insults_is_shown_to_nobody(shipped) -> None:
+    by_heart = ngram(*[STORIES[0]] * 5, order=10)
+    judgement = judged(by_heart, shipped, limits=NO_SECRETS, samples=8, characters=300, pairs=PAIRS)
+    assert {"copied_span", "copied_share"} & failed(judgement)
+    assert judgement.pairs == ()
 
 
 # --- families that offer more than they must ---

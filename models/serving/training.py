@@ -13,6 +13,7 @@ Family = Literal["story", "gpt", "ngram", "mood", "portraits"]
 Stage = Literal["snapshot", "train", "evaluate", "register"]
 
 FAMILIES: tuple[Family, ...] = ("story", "gpt", "ngram", "mood", "portraits")
+PAIR_CHARS = 600  # of each text of a pair: prompt and both continuations fit into one message of Discord's
 
 
 class TurnRecord(Struct, frozen=True, kw_only=True, tag="turn"):
@@ -119,6 +120,24 @@ class Check(Struct, frozen=True, kw_only=True):
     before: float | None = None
 
 
+class TextPair(Struct, frozen=True, kw_only=True):
+    """How the candidate, and what answered when it was judged, went on with the same beginning of a text of ours."""
+
+    prompt: Annotated[str, Meta(max_length=PAIR_CHARS)]
+    candidate: Annotated[str, Meta(max_length=PAIR_CHARS)]
+    other: Annotated[str, Meta(max_length=PAIR_CHARS)]
+
+
+class Paired(Struct, frozen=True, kw_only=True, tag="paired"):
+    """Texts for people to compare blindly, told once and written to no file. The candidate was registered as `version`;
+    the others are those of version `against`, "" for what is shipped."""
+
+    family: Family
+    version: str
+    against: str
+    pairs: tuple[TextPair, ...]
+
+
 class Judged(Struct, frozen=True, kw_only=True, tag="judged"):
     """A candidate was registered as `version`; it may be promoted when it was `accepted`."""
 
@@ -147,4 +166,4 @@ class RunEnded(Struct, frozen=True, kw_only=True, tag="ended"):
     """Everything asked for is done and the snapshot is deleted."""
 
 
-Event = Began | Counted | Progressed | Judged | Skipped | RunFailed | RunEnded
+Event = Began | Counted | Progressed | Paired | Judged | Skipped | RunFailed | RunEnded

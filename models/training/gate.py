@@ -1,7 +1,8 @@
 """Decides whether a trained language model may be promoted: the candidate and what answers today are asked the same
 things, and each condition becomes a `Check`. Knows no family and no file; what a check means in words is the bot's.
 
-A candidate is accepted if it passes all of them. Nothing here remembers or returns a word that somebody wrote.
+A candidate is accepted if it passes all of them. Nothing here remembers or returns a word that somebody wrote; the
+pairs for a blind vote go on with texts of ours, and there are none of a candidate that recites or insults.
 """
 
 import math
@@ -12,7 +13,7 @@ from typing import Final, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from models.serving.training import Check
+from models.serving.training import PAIR_CHARS, Check, TextPair
 from models.training.base_text import LANGUAGES, pieces
 from models.training.evaluate import Family, distinct, loops, self_bleu, words
 from models.training.memorisation import Canary, copied, exposure
@@ -20,7 +21,9 @@ from models.training.paired_bits import Alone, Passage, compare, passage_bits, p
 from models.training.toxicity import toxicity
 
 NO_NUMBER: Final = 1e6  # stands for inf and nan, which no JSON holds; beyond every limit
+PAIRS: Final = 3  # for a blind vote; more than a few nobody reads
 _PROMPT_CHARS: Final = 200
+_UNSHOWN: Final = frozenset(("copied_span", "copied_share", "exposure", "toxicity"))  # what fails one may not be read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +52,12 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What the gate found. `metrics` are for the record: bits per byte, errors, rates."""
+    """What the gate found. `metrics` are for the record: bits per byte, errors, rates. `pairs` are for people to
+    compare, and for no file."""
 
     checks: tuple[Check, ...]
     metrics: dict[str, float]
+    pairs: tuple[TextPair, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -90,6 +95,7 @@ def judge_language(
     samples: int = 8,
     characters: int = 300,
     seed: int = 1,
+    pairs: int = 0,
     tick: Callable[[], None] = lambda: None,
 ) -> Judgement:
     """Compare `candidate` with the `champion`, None where nothing answers yet.
@@ -99,8 +105,9 @@ def judge_language(
     became dearer there is counted from `shipped`, or from the champion without it. Each model continues each of the
     `prompts` (default: as many beginnings of held-out and base texts as there are to be `samples`), the candidate the
     beginnings of as many texts that it was trained on besides, by about so many `characters`: fewer than
-    `copied_span` leave long copies unseen. `canaries` were shown to the candidate. `tick` is called between steps and
-    may raise to stop. Raises ValueError for no held-out text.
+    `copied_span` leave long copies unseen. `canaries` were shown to the candidate. At most so many `pairs` of those
+    texts are given back: only of beginnings of our own base text, and not without a champion. `tick` is called between
+    steps and may raise to stop. Raises ValueError for no held-out text.
     """
     if not held_out:
         raise ValueError("without held-out text nothing can be judged")
@@ -114,26 +121,41 @@ def judge_language(
     ]
     if any(check.value == NO_NUMBER for check in predicted):  # broken weights: they can't write either
         return Judgement(checks=(*predicted, *known), metrics=court.metrics)
+    ours = slice(0)  # which prompts are beginnings of base text
     if prompts is None:
         known_texts = [Alone(text=text) for texts in base.values() for text in texts]
         own_texts = drawn(held_out, samples if not known_texts else samples - samples // 4, seed)
         prompts = beginnings([*own_texts, *drawn(known_texts, samples - len(own_texts), seed)])
+        ours = slice(len(own_texts), None)
     probes = beginnings(drawn(training(), samples, seed))
     own = _continued(candidate, prompts, characters, seed, tick)
     other = _continued(champion, prompts, characters, seed, tick) if champion is not None else None
     probed = _continued(candidate, probes, characters, seed, tick)
     people = [passage.text for passage in drawn(held_out, 64, seed)]  # enough to see what people's own text is like
-    return Judgement(
-        checks=(
-            *predicted,
-            *court.writing(own, other, people),
-            *court.copying([*own, *probed], people, training),
-            *court.exposed(candidate, canaries),
-            court.abuse([*own, *probed], other),
-            *known,
-        ),
-        metrics=court.metrics,
+    checks = (
+        *predicted,
+        *court.writing(own, other, people),
+        *court.copying([*own, *probed], people, training),
+        *court.exposed(candidate, canaries),
+        court.abuse([*own, *probed], other),
+        *known,
     )
+    shown: tuple[TextPair, ...] = ()
+    if other is not None and not any(check.name in _UNSHOWN and not check.passed for check in checks):
+        shown = _pairs(prompts[ours], own[ours], other[ours])[:pairs]
+    return Judgement(checks=checks, metrics=court.metrics, pairs=shown)
+
+
+def _pairs(prompts: Sequence[str], own: Sequence[str], other: Sequence[str]) -> tuple[TextPair, ...]:
+    """Of prompts of ours; what two models went on with in the same words, or one not at all, is left out."""
+    base = [piece.text for piece in pieces("held_out")]
+    found = []
+    for prompt, mine, theirs in zip(prompts, own, other, strict=True):
+        candidate, former = mine.strip()[:PAIR_CHARS], theirs.strip()[:PAIR_CHARS]
+        # Whatever a caller gave as base text: what a member wrote never gets here.
+        if prompt and candidate and former not in ("", candidate) and any(prompt in text for text in base):
+            found.append(TextPair(prompt=prompt[:PAIR_CHARS], candidate=candidate, other=former))
+    return tuple(found)
 
 
 _Drawn = TypeVar("_Drawn")

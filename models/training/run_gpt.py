@@ -20,7 +20,7 @@ from models.training.arithmetic import bf16_is_native
 from models.training.averaging import average
 from models.training.base_text import LANGUAGES
 from models.training.families import TokenFamily
-from models.training.gate import Judgement, judge_language
+from models.training.gate import PAIRS, Judgement, judge_language
 from models.training.language_run import shape_of
 from models.training.lesson_source import Source
 from models.training.pretrain import Recipe, Run, Tokens
@@ -105,6 +105,7 @@ class GPTTrainer:
             learned=source.learned,
             limits=source.limits,
             seed=options.seed,
+            pairs=PAIRS,
             tick=context.stop_if_cancelled,
         )
 

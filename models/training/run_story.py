@@ -25,7 +25,7 @@ from models.language.weights import LocalModel, resolve
 from models.serving.training import Family, Progressed
 from models.training.adapter_run import AdapterRun, Recipe, describe
 from models.training.base_text import LANGUAGES, Language
-from models.training.gate import Judgement, judge_language
+from models.training.gate import PAIRS, Judgement, judge_language
 from models.training.lesson_source import Source
 from models.training.passage_windows import Lesson, Lessons
 from models.training.registry import DESCRIPTION, Version
@@ -160,6 +160,7 @@ class StoryTrainer:
                 learned=source.learned,
                 limits=source.limits,
                 seed=options.seed,
+                pairs=PAIRS,
                 tick=context.stop_if_cancelled,
             )
 

@@ -21,7 +21,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -35,6 +35,7 @@ from models.serving.training import (
     Event,
     Family,
     Judged,
+    Paired,
     Progressed,
     Record,
     RunRequest,
@@ -248,11 +249,15 @@ class _Run:
             context = RunContext(request=self.request, folder=folder, tell=self.tell, cancelled=self.cancelled)
             candidate = self._train(trainer, snapshot, context)
             self._stop_if_cancelled()
+            against = self.registry.champion_id(family)
             judgement = self._judge(trainer, candidate, snapshot, context)
             self._stop_if_cancelled()
             self.tell(Began(stage="register", family=family))
             version = self._register(family, candidate, judgement, snapshot)
             remove(folder)
+            # A champion that knows erased words answers on, but what it wrote is kept nowhere.
+            if judgement.pairs and against not in self.registry.marks(family):
+                self.tell(Paired(family=family, version=version.id, against=against, pairs=judgement.pairs))
         self.tell(
             Judged(
                 family=family,
@@ -279,7 +284,8 @@ class _Run:
             return msgspec.json.decode(note.read_bytes(), type=Judgement)
         champion = self.registry.champion_folder(trainer.family)
         judgement = trainer.judge(candidate, champion, snapshot, context)
-        _write_whole(note, msgspec.json.encode(judgement))
+        # Without the pairs: they are no file's. A run that is killed from here on offers no blind vote.
+        _write_whole(note, msgspec.json.encode(replace(judgement, pairs=())))
         return judgement
 
     def _register(self, family: Family, candidate: Candidate, judgement: Judgement, snapshot: Snapshot) -> Version:
