@@ -102,6 +102,7 @@ class Consents:
                     if told.erased:
                         # After the run has ended, or it could register one more version.
                         marked = await asyncio.to_thread(self._registry.mark_erased, told.author_key, told.at)
+                        await self._store.ballots.keep_only(await asyncio.to_thread(unmarked, self._registry))
                         log.info("an erasure has marked %d model versions", len(marked))
                     await self._store.training.settled(told)
                 except Exception:
@@ -118,6 +119,16 @@ class Consents:
             live=self._registry.champion_id(version.family) == version.id,
             marked=version.id in self._registry.marks(version.family),
         )
+
+
+def unmarked(registry: Registry) -> frozenset[tuple[str, str]]:
+    """Family and id of each version that is there and knows no erased words. Of a version that was removed nobody can
+    tell any more whom it learned from: it is not among them. Blocks."""
+    found = set[tuple[str, str]]()
+    for family in registry.families():
+        marks = registry.marks(family)
+        found |= {(family, version.id) for version in registry.versions(family) if version.id not in marks}
+    return frozenset(found)
 
 
 def _newest_first(versions: list[Version]) -> list[Version]:

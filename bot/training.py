@@ -68,7 +68,12 @@ class Training:
         self._store, self._settings, self._ended = store, settings, ended
         self._grace_s, self._clock = grace_s, clock
         self._course = Course(
-            runs=store.training_runs, records=records, program=program, silence_s=silence_s, changed=self._changed
+            runs=store.training_runs,
+            ballots=store.ballots,
+            records=records,
+            program=program,
+            silence_s=silence_s,
+            changed=self._changed,
         )
         self._live: LiveRun | None = None
         self._beginning = asyncio.Lock()

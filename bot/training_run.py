@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from bot.settings import Settings
+from bot.store.ballots import Ballots
 from bot.store.errors import StoreError
 from bot.store.training_runs import Curves, TrainingRun, TrainingRuns
 from bot.training_process import SilentError, TrainingProcess, UnreadableError
@@ -23,6 +24,7 @@ from models.serving.training import (
     Event,
     Family,
     Judged,
+    Paired,
     Progressed,
     Record,
     RunEnded,
@@ -105,6 +107,7 @@ class Course:
     """What carries out runs: `changed` is called whenever there is something new to show."""
 
     runs: TrainingRuns
+    ballots: Ballots
     records: Records
     program: str
     silence_s: float
@@ -254,6 +257,8 @@ class Course:
                     draw(live.curves, event)
             case Counted():
                 live.counted = event
+            case Paired():
+                await self._keep_pairs(live, event)
             case Judged(family=family):
                 live.judged[family] = event
             case Skipped(family=family):
@@ -261,6 +266,13 @@ class Course:
         if not isinstance(event, Progressed) or time.monotonic() - live.noted_at > _NOTED_EVERY_S:
             await self.note(live)
         self.changed()
+
+    async def _keep_pairs(self, live: LiveRun, paired: Paired) -> None:
+        """Without them there is no blind vote, which is nobody's reason to give a run up."""
+        try:
+            await self.ballots.add(live.run.id, paired)
+        except StoreError as error:
+            log.warning("texts of the training run %s for a blind vote could not be kept: %s", live.run.id, error)
 
 
 def draw(curves: Curves, event: Progressed) -> None:

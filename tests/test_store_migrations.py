@@ -28,8 +28,8 @@ from models.serving.short_requests import PortraitRequest, VerseRequest
 
 ROOT = Path(__file__).parents[1]
 KEYS = derive_keys("correct horse battery staple")
-HEAD = "0008"
-NEXT = "0009"
+HEAD = "0009"
+NEXT = "0010"
 
 ADD_A_COLUMN = f"""
 import sqlalchemy as sa
@@ -149,7 +149,7 @@ def test_the_migrations_build_exactly_the_schema_that_the_queries_use(migrated: 
         expected = described(connection)
     fresh.dispose()
     assert described(migrated) == expected
-    assert len(expected) == 22
+    assert len(expected) == 24
 
 
 def printed(dialect: str) -> str:
@@ -285,7 +285,7 @@ async def test_faces_and_receipts_outlive_the_table_that_is_built_anew_for_verse
 ) -> None:
     monkeypatch.setattr("bot.store.store.load_keys", lambda *_, **__: KEYS)
     old = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, old, ignore=shutil.ignore_patterns("__pycache__", "v0007*", "v0008*"))
+    shutil.copytree(MIGRATIONS, old, ignore=shutil.ignore_patterns("__pycache__", "v0007*", "v0008*", "v0009*"))
     path = tmp_path / "inkwell.db"
     prepare(path, KEYS, old)
     with closing(sqlite.connect(path, KEYS)) as connection:

@@ -39,7 +39,7 @@ from bot.store.errors import (
 from models.serving.requests import Sampling
 
 ROOT = Path(__file__).parents[1]
-HEAD = "0008"
+HEAD = "0009"
 KEY = SecretStr("correct horse battery staple")
 ASKED: dict[str, Any] = {
     "user_id": 1,

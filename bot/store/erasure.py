@@ -2,6 +2,7 @@
 
 Their words go everywhere. A story in which nobody else wrote goes whole. In a story with others the others keep their
 words and the model's: the erased turn stays as `ERASED` in its place, so that the rest can still be read and continued.
+Their votes go.
 Receipts of their pictures go, and the faces in stories that were made of those or attached by them. Their key stays
 in one row, until training runs and model versions were told (`sharing.pending`).
 """
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.store import portraits, sharing, training_runs
+from bot.store import ballots, portraits, sharing, training_runs
 from bot.store.errors import TurnBusyError
 from bot.store.schema import consents, jobs, mood_corrections, stories, taught_texts, turns
 from bot.store.schema_sharing import given_pictures, left_members, story_choices
@@ -67,6 +68,7 @@ async def erase(connection: AsyncConnection, author_key: str, *, now: float) -> 
     )
     await connection.execute(sa.update(jobs).where(jobs.c.user_key == author_key).values(user_key=NOBODY))
     await training_runs.forget_person(connection, author_key)
+    await ballots.forget_person(connection, author_key)
     taught = sa.and_(taught_texts.c.author_key == author_key, taught_texts.c.state != "forgetting")
     guilds = tuple((await connection.execute(sa.select(taught_texts.c.guild_id).where(taught).distinct())).scalars())
     forgetting = await connection.execute(

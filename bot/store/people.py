@@ -23,6 +23,7 @@ from bot.store.schema import (
     turns,
 )
 from bot.store.schema_sharing import given_pictures, shared_turns, story_choices
+from bot.store.schema_training import ballot_votes
 from bot.store.sharing import Consent, ConsentLevel
 from bot.store.steps import Steps
 
@@ -61,7 +62,8 @@ class Kept(Struct, frozen=True, kw_only=True):
     """All that is kept of one person. `turns` are their own words in stories, `taught` texts that they taught a
     server's voice, `requests` what they asked for, `pictures` receipts that reproduce their pictures, `faces` the
     characters to whom they gave one, `shared` the turns of theirs that may train, `choices` what they decided for
-    single stories, `given` drawings that portraits may learn from; each a row with its columns."""
+    single stories, `given` drawings that portraits may learn from, `votes` what they pressed in blind votes; each a row
+    with its columns."""
 
     consent: Consent | None
     opted_out_since: float | None
@@ -75,6 +77,7 @@ class Kept(Struct, frozen=True, kw_only=True):
     shared: list[dict[str, Any]]
     choices: list[dict[str, Any]]
     given: list[dict[str, Any]] = []
+    votes: list[dict[str, Any]] = []
 
 
 class People:
@@ -258,5 +261,13 @@ async def _kept_of(connection: AsyncConnection, author_key: str) -> Kept:
             sa.select(given_pictures.c.id, given_pictures.c.png, given_pictures.c.created_at)
             .where(given_pictures.c.author_key == author_key)
             .order_by(given_pictures.c.id)
+        ),
+        votes=await rows(
+            sa.select(
+                ballot_votes.c.run_id, ballot_votes.c.family, ballot_votes.c.number, ballot_votes.c.choice,
+                ballot_votes.c.created_at,
+            )
+            .where(ballot_votes.c.user_key == author_key)
+            .order_by(ballot_votes.c.created_at, ballot_votes.c.run_id, ballot_votes.c.family, ballot_votes.c.number)
         ),
     )  # fmt: skip

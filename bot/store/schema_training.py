@@ -1,4 +1,6 @@
-"""More tables: runs of training, whose words an open one was given, and when the next begins. Knows no query."""
+"""More tables: runs of training, whose words an open one was given, when the next begins, and blind votes on what came
+of them. Knows no query.
+"""
 
 import sqlalchemy as sa
 
@@ -6,6 +8,7 @@ from bot.store.schema import Document, Prose, Word, metadata, one_of
 
 TRAINING_TRIGGERS = ("manual", "schedule")
 TRAINING_STATES = ("queued", "running", "ended", "failed", "cancelled")
+BALLOT_CHOICES = ("a", "b", "same")
 
 # Runs of training, newest last; the history of the older ones is bounded. Where an open run's snapshot lies sealed on
 # disk, its only key stands here: a run that has ended has none, so that nobody can open what may be left of it.
@@ -78,4 +81,42 @@ training_schedule = sa.Table(
     sa.CheckConstraint("id = 1", name="one"),
     sa.CheckConstraint("hour BETWEEN 0 AND 23", name="hour"),
     sa.CheckConstraint("weekday BETWEEN 0 AND 6", name="weekday"),
+)
+
+# Texts that a run's candidate, and what answered before it, wrote with the same beginning: put to a blind vote. They
+# go with their run, and once a version that wrote one of them may know erased words.
+ballots = sa.Table(
+    "ballots",
+    metadata,
+    sa.Column("run_id", sa.ForeignKey("training_runs.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("family", Word(12), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),  # from 1
+    sa.Column("version", Word(64), nullable=False),
+    sa.Column("against", Word(64), nullable=False),  # "": what is shipped
+    sa.Column("prompt", Prose, nullable=False),
+    sa.Column("candidate", Prose, nullable=False),
+    sa.Column("other", Prose, nullable=False),
+    # Drawn, not computed: from a run's id anybody could compute what is which.
+    sa.Column("candidate_first", sa.Boolean, nullable=False),
+    sa.Column("closed_at", sa.Double),  # NULL: votes are taken, and nobody is told what is which
+    sa.PrimaryKeyConstraint("run_id", "family", "number"),
+    sa.CheckConstraint("number BETWEEN 1 AND 9", name="number"),
+)
+
+# One person's vote on one of them: what they pressed, which tells nothing of what they preferred until it is closed.
+ballot_votes = sa.Table(
+    "ballot_votes",
+    metadata,
+    sa.Column("run_id", Word(16), nullable=False),
+    sa.Column("family", Word(12), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("user_key", Word(64), nullable=False),
+    sa.Column("choice", Word(4), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "family", "number", "user_key"),
+    sa.ForeignKeyConstraint(
+        ["run_id", "family", "number"], ["ballots.run_id", "ballots.family", "ballots.number"], ondelete="CASCADE"
+    ),
+    sa.CheckConstraint(one_of("choice", BALLOT_CHOICES), name="choice"),
+    sa.Index(None, "user_key"),
 )

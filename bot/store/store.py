@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.store import rotation, settings, sqlite, teaching, tree, work
 from bot.store.album import Album
+from bot.store.ballots import Ballots
 from bot.store.cancellation import to_its_end
 from bot.store.errors import StoreKeyError
 from bot.store.given_pictures import GivenPictures
@@ -44,7 +45,7 @@ class Store:
     `user_id` arguments are Discord's; only their keyed hash is stored. A lone surrogate or NUL in any text becomes
     U+FFFD. `now` is taken from `clock` (Unix seconds). `moods` are the counts of sampled channels, `people` what
     members decided about their own words, `training` what follows from that for training, `given` drawings that
-    they gave for it, `training_runs` what was learned from those who agreed.
+    they gave for it, `training_runs` what was learned from those who agreed, `ballots` blind votes on what came of it.
     """
 
     def __init__(self, database: sqlite.Database, keys: StoreKeys, clock: Callable[[], float]) -> None:
@@ -58,6 +59,7 @@ class Store:
         self.given = GivenPictures(self._steps, keys.person_key)
         self.album = Album(self._read, self._write, keys.person_key)
         self.training_runs = TrainingRuns(self._steps)
+        self.ballots = Ballots(self._steps, keys.person_key)
 
     @classmethod
     @asynccontextmanager

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.store.errors import NotFoundError, StoreError
 from bot.store.ids import new_id
 from bot.store.schema import consents
-from bot.store.schema_training import training_run_authors, training_runs, training_schedule
+from bot.store.schema_training import ballots, training_run_authors, training_runs, training_schedule
 from bot.store.steps import Steps
 from models.serving.training import Counted, Family, Judged, RunOptions, Skipped, Stage
 
@@ -311,7 +311,8 @@ def _of_row(row: dict[str, Any]) -> TrainingRun:
 async def _set_running(connection: AsyncConnection, run_id: str, anew: bool, *, now: float) -> None:
     values: dict[str, Any] = {"state": "running", "began_at": sa.func.coalesce(training_runs.c.began_at, now)}
     if anew:
-        await connection.execute(sa.delete(training_run_authors).where(training_run_authors.c.run_id == run_id))
+        for table in (training_run_authors, ballots):
+            await connection.execute(sa.delete(table).where(table.c.run_id == run_id))
         values |= {"authors": 0, "stage": "", "counted": None, "judged": [], "skipped": [], "curves": {}}
     await _note(connection, run_id, values, now=now)
 
