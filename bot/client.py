@@ -12,6 +12,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot.ballot_buttons import BallotAct, BallotButton
 from bot.buttons import Act, StoryButton
 from bot.consent_offer import OfferButton
 from bot.consents import Consents
@@ -25,6 +26,7 @@ from bot.scribe import Scribe
 from bot.sentences import sentence
 from bot.settings import Settings
 from bot.store import OpenJob, Receipt, Store
+from bot.store.ballots import Key
 from bot.teaching import Teacher
 from bot.training import Training
 from bot.training_access import Trainers
@@ -47,6 +49,7 @@ Press = Callable[[discord.Interaction[Any], Act, str], Coroutine[Any, Any, None]
 VersePress = Callable[[discord.Interaction[Any], VerseAct, str], Coroutine[Any, Any, None]]
 ShowVerse = Callable[[discord.Interaction[Any], Receipt], Coroutine[Any, Any, None]]
 DreamPress = Callable[[discord.Interaction[Any], DreamAct, str, int], Coroutine[Any, Any, None]]
+BallotPress = Callable[[discord.Interaction[Any], BallotAct, Key], Coroutine[Any, Any, None]]
 TrainPress = Callable[[discord.Interaction[Any], TrainAct, str, Family | None], Coroutine[Any, Any, None]]
 
 _LAST_WORDS_S = 5.0  # for answers under way when the bot closes
@@ -109,6 +112,7 @@ class StoryBot(commands.AutoShardedBot):
         self.story_press: Press | None = None  # the story cog's answer to its buttons
         self.dream_press: DreamPress | None = None  # likewise the dream cog's
         self.train_press: TrainPress | None = None
+        self.ballot_press: BallotPress | None = None
         self.verse_press: VersePress | None = None
         self.show_verse: ShowVerse | None = None  # how `/dream receipt` shows a verse
         self.began = time.monotonic()
@@ -133,7 +137,7 @@ class StoryBot(commands.AutoShardedBot):
 
         self._left_open = await self.store.open_jobs()  # before anybody can ask for more
         self.add_dynamic_items(StoryButton, DreamButton, DreamPick, VerseButton, MoodButton, ConsentButton, OfferButton)
-        self.add_dynamic_items(EraseButton, TrainButton, GiftButton)
+        self.add_dynamic_items(EraseButton, TrainButton, BallotButton, GiftButton)
         await self.tree.set_translator(_Translator())
         await self.add_cog(StoryCog(self))
         admin = AdminCog(self)
@@ -228,6 +232,12 @@ class StoryBot(commands.AutoShardedBot):
         self.answering()
         assert self.train_press is not None
         await self.train_press(interaction, act, run_id, family)
+
+    async def press_ballot(self, interaction: discord.Interaction[Any], act: BallotAct, key: Key) -> None:
+        """Hand a press below a blind vote to the part that owns it."""
+        self.answering()
+        assert self.ballot_press is not None
+        await self.ballot_press(interaction, act, key)
 
     async def press_verse(self, interaction: discord.Interaction[Any], act: VerseAct, code: str) -> None:
         """Hand a press below a verse to the part that owns it."""

@@ -29,6 +29,7 @@ _SECTIONS = {
     "faces": mark("Faces that you gave to a story's characters"),
     "given": mark("Drawings that you gave"),
     "choices": mark("What you decided for single stories"),
+    "votes": mark("What you pressed in blind votes"),
     "versions": mark("Versions of the models that learned from your words"),
 }
 _NOTHING = mark("Nothing.")
@@ -92,6 +93,10 @@ def _readable(kept: Kept, traces: Sequence[Trace], say: Say, now: float, left_ou
             (f"{_when(each['since'])} · {titles.get(each['story_id'], each['story_id'])}", each["level"])
             for each in kept.choices
             if each["own"]
+        ],
+        "votes": [
+            (_when(each["created_at"]), f"{each['run_id']} {each['family']} {each['number']}: {each['choice']}")
+            for each in kept.votes
         ],
         "versions": [(_when(trace.created_at), line(trace, say, _when(trace.created_at))) for trace in traces],
     }

@@ -54,7 +54,8 @@ _STORED = mark(
     "drawings that you give (`/dream give`).\n"
     "• Receipts of your pictures and verses (`/dream`: the words and choices that make them again), and faces given to "
     "a story.\n"
-    "• Your choices (consent, leaving channel moods), settings of servers, and the last error of a failed story.\n"
+    "• Your choices (consent, leaving channel moods, blind votes), settings of servers, and the last error of a failed "
+    "story.\n"
     "You stand there only as a keyed hash, not by name or number. The file is encrypted."
 )
 _NOT_STORED = mark(

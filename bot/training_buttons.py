@@ -1,13 +1,15 @@
-"""The buttons of a training run: Cancel below its progress, Promote, Keep and Roll back below its verdict. Their
-custom_id carries all they know, so they work after a restart and for as long as the run is remembered.
+"""The buttons of a training run: Cancel below its progress, Promote, Keep, Roll back and Blind vote below its verdict.
+Their custom_id carries all they know, so they work after a restart and for as long as the run is remembered.
 """
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import discord
 
 from bot.locales import Say, mark
+from bot.store.ballots import Ballot
 from bot.store.training_runs import TrainingRun
 from bot.training_decisions import undecided
 from bot.training_words import FAMILIES
@@ -16,7 +18,7 @@ from models.serving.training import Family
 if TYPE_CHECKING:
     from bot.client import StoryBot
 
-TrainAct = Literal["cancel", "promote", "keep", "rollback"]
+TrainAct = Literal["cancel", "promote", "keep", "rollback", "vote"]
 _ALL = "all"
 _LABEL_CHARS = 80  # Discord: of a button
 
@@ -25,12 +27,13 @@ _LOOKS: dict[TrainAct, tuple[str, str, discord.ButtonStyle]] = {
     "promote": (mark("Promote {family}"), "⬆️", discord.ButtonStyle.success),
     "keep": (mark("Keep what answers now"), "✋", discord.ButtonStyle.secondary),
     "rollback": (mark("Roll back {family}"), "↩️", discord.ButtonStyle.secondary),
+    "vote": (mark("Blind vote"), "🗳️", discord.ButtonStyle.secondary),
 }
 
 
 class TrainButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"train:(?P<act>cancel|promote|keep|rollback):(?P<run>[0-9a-z]{16}):(?P<family>[a-z]{1,12})",
+    template=r"train:(?P<act>cancel|promote|keep|rollback|vote):(?P<run>[0-9a-z]{16}):(?P<family>[a-z]{1,12})",
 ):
     """One act on one run."""
 
@@ -60,12 +63,14 @@ def cancel_button(run_id: str, say: Say) -> discord.ui.View:
     return _view([TrainButton("cancel", run_id, None, _label("cancel", say))])
 
 
-def verdict_buttons(run: TrainingRun, say: Say) -> discord.ui.View | None:
-    """Below the verdict; None where there is nothing to decide and nothing to take back."""
+def verdict_buttons(run: TrainingRun, say: Say, ballots: Sequence[Ballot] = ()) -> discord.ui.View | None:
+    """Below the verdict; None where there is nothing to decide, to take back or to vote on."""
     buttons = [_of_family("promote", run, judged.family, say) for judged in undecided(run)]
     if buttons:
         buttons.append(TrainButton("keep", run.id, None, _label("keep", say)))
     buttons += [_of_family("rollback", run, decision.family, say) for decision in run.decisions if decision.answers]
+    if any(ballot.open for ballot in ballots):
+        buttons.append(TrainButton("vote", run.id, None, _label("vote", say)))
     return _view(buttons) if buttons else None
 
 

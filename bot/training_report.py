@@ -115,7 +115,8 @@ class Reporter:
 
     async def _send_note(self, place: discord.PartialMessageable, run: TrainingRun, say: Say) -> None:
         embed = note(run, say)
-        view = verdict_buttons(run, say) or discord.utils.MISSING
+        ballots = await self._bot.store.ballots.of_run(run.id)
+        view = verdict_buttons(run, say, ballots) or discord.utils.MISSING
         held = [each for each in map(words.held_out, run.judged) if each is not None]
         picture = await asyncio.to_thread(of_run, run.curves, held)
         if picture is None:

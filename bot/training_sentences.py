@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from bot.locales import Say, mark
 from bot.promotion import PromotionFailedError
+from bot.store.ballots import BallotClosedError, BallotGoneError
 from bot.store.training_runs import TrainingRunNotFoundError, TrainingUnderWayError
 from bot.training import NothingToLearnError, NoTrainingError, TrainingClosedError, TrainingNotAllowedError
 from bot.training_access import NotTrainerError
@@ -63,6 +64,8 @@ TRAIN_SENTENCES: tuple[tuple[type[BaseException], Callable[..., str]], ...] = (
         _fixed(mark("There is nothing to learn yet: nobody has agreed that such words of theirs may train.")),
     ),
     (TrainingClosedError, _fixed(mark("I'm restarting. Start the training once I'm back."))),
+    (BallotClosedError, _fixed(mark("This vote is over: what was which has been told."))),
+    (BallotGoneError, _fixed(mark("I no longer keep the texts of this vote."))),
     (NoTrainingError, _fixed(mark("No training is in progress."))),
     (TrainingRunNotFoundError, _fixed(mark("I no longer know this run. `/train history` shows those I know."))),
     (

@@ -1,9 +1,9 @@
 """A small real process that speaks as a training run does, and misbehaves where it is told to. Knows no model.
 
 What it was sent stands in DATA_DIR/sent-RUN.jsonl when it ends its snapshot. Kinds: `good`; `worse` does not pass the
-gate; `wait` trains until the file DATA_DIR/go exists; `deaf` does so and hears no SIGTERM; `exit` and `kill` end in
-training, `fail` says why; `flood` talks without end; `babble` and `endless` say what is no event; `mute` says nothing;
-`hungry` reads nothing.
+gate; `pairs` has texts for a blind vote; `wait` trains until the file DATA_DIR/go exists; `deaf` does so and hears no
+SIGTERM; `exit` and `kill` end in training, `fail` says why; `flood` talks without end; `babble` and `endless` say what
+is no event; `mute` says nothing; `hungry` reads nothing.
 """
 
 import os
@@ -20,11 +20,13 @@ from models.serving.training import (
     Counted,
     Event,
     Judged,
+    Paired,
     Progressed,
     RunEnded,
     RunFailed,
     RunRequest,
     Skipped,
+    TextPair,
 )
 from models.training.registry import Registry
 
@@ -32,6 +34,11 @@ STEPS = 5
 CHECKS = (
     Check(name="gain", passed=True, value=1.5, limit=0.01, before=1.72),
     Check(name="forgetting", passed=True, value=0.01, limit=0.02),
+)
+PAIRED = {"story": 2, "gpt": 1}
+PAIRS = tuple(
+    TextPair(prompt=f"The keeper {n} of @everyone", candidate=f"sang **{n}** alone.", other=f"slept {n} hours.")
+    for n in (1, 2)
 )
 
 
@@ -91,9 +98,12 @@ def main(kind: str) -> None:
         tell(Began(stage="evaluate", family=family))
         accepted = kind != "worse"
         checks = CHECKS if accepted else (msgspec.structs.replace(CHECKS[0], passed=False, value=1.8), CHECKS[1])
+        version = registered(data_dir, request.run, family, checks, accepted)
+        if kind == "pairs" and family in PAIRED:
+            tell(Paired(family=family, version=version, against="", pairs=PAIRS[: PAIRED[family]]))
         tell(
             Judged(
-                family=family, version=registered(data_dir, request.run, family, checks, accepted), accepted=accepted,
+                family=family, version=version, accepted=accepted,
                 checks=checks, metrics={"held_out_bits": checks[0].value, "held_out_bits_before": 1.72},
             )
         )  # fmt: skip

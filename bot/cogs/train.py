@@ -13,8 +13,9 @@ from discord import app_commands
 from discord.app_commands import locale_str
 from discord.ext import commands, tasks
 
-from bot import training_report, training_versions
+from bot import ballot_words, training_report, training_versions
 from bot import training_words as words
+from bot.ballot_box import BallotBox
 from bot.client import StoryBot
 from bot.locales import Say, mark, speaker
 from bot.store.errors import StoreError
@@ -60,7 +61,9 @@ class TrainCog(
     def __init__(self, bot: StoryBot) -> None:
         self.bot = bot
         self.reporter = training_report.Reporter(bot)
+        self.ballot_box = BallotBox(bot)
         bot.train_press = self.press
+        bot.ballot_press = self.ballot_box.press
 
     async def cog_load(self) -> None:
         try:
@@ -156,8 +159,13 @@ class TrainCog(
         if not runs:
             await interaction.followup.send(say(_NO_HISTORY), ephemeral=True)
             return
-        lines = "\n".join(words.past(run, say) for run in runs[:_SHOWN_RUNS])
-        embed = discord.Embed(title=say(mark("Past training")), description=lines[:_DESCRIPTION_CHARS])
+        ballots = await self.bot.store.ballots.of_runs([run.id for run in runs[:_SHOWN_RUNS]])
+        lines = []
+        for run in runs[:_SHOWN_RUNS]:
+            lines.append(words.past(run, say))
+            if votes := ballot_words.totals([each for each in ballots if each.key.run_id == run.id], say):
+                lines.append(votes)
+        embed = discord.Embed(title=say(mark("Past training")), description="\n".join(lines)[:_DESCRIPTION_CHARS])
         latest = next((run for run in runs if run.curves), runs[0])
         past = [_past(run) for run in reversed(runs) if run.counted is not None]
         picture = await asyncio.to_thread(of_history, past, latest.curves)
@@ -306,6 +314,9 @@ class TrainCog(
             await self.bot.training.cancel(run_id)
             await self._told()
             return
+        if act == "vote":
+            await self.ballot_box.post(interaction, run_id)
+            return
         decisions, by = self.bot.decisions, self._by(interaction)
         if act == "keep":
             await decisions.keep(run_id)
@@ -317,7 +328,8 @@ class TrainCog(
             await decisions.roll_back(run_id, family, by=by)
         run = await self.bot.store.training_runs.run(run_id)
         say = speaker(run.locale)
-        await interaction.edit_original_response(embed=training_report.note(run, say), view=verdict_buttons(run, say))
+        view = verdict_buttons(run, say, await self.bot.store.ballots.of_run(run_id))
+        await interaction.edit_original_response(embed=training_report.note(run, say), view=view)
 
     def _promoter(self) -> Promoter:
         if self.bot.decisions.promoter is None:
