@@ -116,7 +116,8 @@ def registered(data_dir: Path, run: str, family: str, checks: tuple[Check, ...],
     staged.mkdir(mode=0o700)
     (staged / "model.json").write_text("{}")
     registry = Registry(data_dir / "versions")
-    return registry.register(family, staged, run=run, checks=checks, accepted=accepted).id
+    authors = {msgspec.json.decode(line)["author"] for line in sent(data_dir, run)} - {""}
+    return registry.register(family, staged, contributors=authors, run=run, checks=checks, accepted=accepted).id
 
 
 def sent(data_dir: Path, run: str) -> list[bytes]:
