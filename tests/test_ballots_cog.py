@@ -1,5 +1,6 @@
 """A blind vote on a simulated Discord: who may begin, vote and end it, and that nothing tells what is which before."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,11 +15,19 @@ from hypothesis import strategies as st
 from bot.ballot_buttons import ballot_buttons
 from bot.ballot_words import CHANCE, NEEDED, result, sign_test
 from bot.client import StoryBot
+from bot.sandbox import Sandbox, point_discord_at
+from bot.settings import Settings
+from bot.store import Store
 from bot.store.ballots import Ballot, Key
+from models.serving.in_process import InProcessEngine
+from models.serving.training import Record
+from tests.bigram_model import BigramModel
 from tests.fake_training import PAIRS
 from tests.mood_scene import answer_of, words_of
+from tests.sandbox_client import Person
 from tests.test_privacy_cog import unpacked
-from tests.test_train_cog import Scene, labels_of, said, scene
+from tests.test_train_cog import Scene, labels_of, said, scene, training_of
+from tests.test_training import turn
 
 LABELS = ["A", "B", "No difference", "End and reveal"]
 
@@ -196,6 +205,36 @@ async def test_one_s_votes_are_in_one_s_export_and_go_with_an_erasure(tmp_path: 
 async def test_a_run_without_pairs_offers_no_vote(tmp_path: Path) -> None:
     async with vote(tmp_path, "ngram") as here:
         assert "Blind vote" not in labels_of(here.note)
+
+
+async def test_over_the_sandbox_in_chinese_a_vote_is_taken_and_revealed(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data", edit_interval_s=0.2, shutdown_grace_s=1.0)
+    engine = InProcessEngine(BigramModel)
+    async with Store.open(settings.database) as store, Sandbox(tmp_path / "discord") as sandbox:
+        await engine.start()
+        await store.people.set_consent(42, "training", wording=2)
+        records: list[Record] = [turn("a", store.person_key(42), "A word.")]
+        with point_discord_at(sandbox.base_url):
+            async with StoryBot(settings=settings, store=store, engine=engine) as bot:
+                bot.training = training_of(bot, lambda: records, "pairs")
+                running = asyncio.create_task(bot.start(sandbox.bot_token))
+                await asyncio.wait_for(bot.wait_until_ready_or_dead(running), 30)
+                async with Person.join(sandbox, "admin") as ida:
+                    await ida.slash("train start", locale="zh-CN", families="gpt")
+                    note = await ida.wait_message(lambda message: bool(message["embeds"]), 60)
+                    await ida.click(note, "盲选投票")
+                    posted = await ida.wait_message(lambda message: "盲选投票 1/1" in str(message["embeds"]), 30)
+                    assert "ephemeral_for" not in posted
+                    await ida.click(posted, "B")
+                    thanks = await ida.wait_message(lambda message: "**B**" in message["content"], 30)
+                    assert "ephemeral_for" in thanks
+                    await ida.click(posted, "结束并揭晓")
+                    over = await ida.wait_message(lambda message: "是候选版本" in str(message["embeds"]), 30)
+                    assert (over["id"], over["components"]) == (posted["id"], [])
+                await bot.close()
+                await running
+        await engine.close()
+    assert sandbox.unknown_routes == {}
 
 
 def ballot(own: int, other: int, *, first: bool = True) -> Ballot:

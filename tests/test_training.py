@@ -14,6 +14,7 @@ import pytest
 
 from bot.settings import Settings
 from bot.store import Store
+from bot.store.errors import StoreFullError
 from bot.store.training_runs import Place, Schedule, TrainingRun, TrainingUnderWayError
 from bot.training import (
     MAX_RESUMES,
@@ -322,6 +323,21 @@ async def test_words_of_who_leaves_while_records_are_read_never_reach_the_proces
     await trains(training)
     assert training.live is not None
     assert b"words of 43" not in b"".join(sent(at.data_dir, training.live.run.id))
+
+
+async def test_a_run_whose_pairs_can_t_be_kept_goes_on_without_a_vote(
+    at: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise StoreFullError
+
+    training = at.training("pairs")
+    kept = await at.over(training, await training.start(place=PLACE, families=("story",)))
+    assert len(await at.store.ballots.of_run(kept.id)) == 2
+    monkeypatch.setattr(at.store.ballots, "add", full)
+    ended = await at.over(training, await training.start(place=PLACE, families=("story",)))
+    assert (ended.state, len(ended.judged)) == ("ended", 1)
+    assert await at.store.ballots.of_run(ended.id) == ()
 
 
 async def test_what_follows_a_run_may_fail(at: Scene) -> None:
