@@ -87,7 +87,7 @@ def shown(ballot: Ballot, ballots: tuple[Ballot, ...], say: Say) -> discord.Embe
     title = say(words.TITLE).format(
         number=keys.index(ballot.key) + 1, count=len(keys), family=say(FAMILIES[ballot.key.family])
     )
-    begins = f">>> …{discord.utils.escape_markdown(ballot.prompt)}"
+    begins = f">>> {discord.utils.escape_markdown(ballot.prompt)}"
     embed = discord.Embed(
         title=title, description=f"{say(words.QUESTION)}\n\n{begins}", colour=discord.Colour.blurple()
     )

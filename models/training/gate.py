@@ -23,6 +23,7 @@ from models.training.toxicity import toxicity
 NO_NUMBER: Final = 1e6  # stands for inf and nan, which no JSON holds; beyond every limit
 PAIRS: Final = 3  # for a blind vote; more than a few nobody reads
 _PROMPT_CHARS: Final = 200
+_WORD_CHARS: Final = 20
 _UNSHOWN: Final = frozenset(("copied_span", "copied_share", "exposure", "toxicity"))  # what fails one may not be read
 
 
@@ -153,9 +154,17 @@ def _pairs(prompts: Sequence[str], own: Sequence[str], other: Sequence[str]) -> 
     for prompt, mine, theirs in zip(prompts, own, other, strict=True):
         candidate, former = mine.strip()[:PAIR_CHARS], theirs.strip()[:PAIR_CHARS]
         # Whatever a caller gave as base text: what a member wrote never gets here.
-        if prompt and candidate and former not in ("", candidate) and any(prompt in text for text in base):
-            found.append(TextPair(prompt=prompt[:PAIR_CHARS], candidate=candidate, other=former))
+        text = next((text for text in base if prompt and prompt in text), None)
+        if text is not None and candidate and former not in ("", candidate):
+            begins = prompt if text.startswith(prompt) else f"…{_from_a_word(prompt)}"
+            found.append(TextPair(prompt=begins[:PAIR_CHARS], candidate=candidate, other=former))
     return tuple(found)
+
+
+def _from_a_word(prompt: str) -> str:
+    """Without the rest of the word in which it was cut, where words are parted by spaces."""
+    cut = prompt.find(" ", 0, _WORD_CHARS)
+    return prompt[cut + 1 :]
 
 
 _Drawn = TypeVar("_Drawn")
