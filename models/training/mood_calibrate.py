@@ -17,8 +17,8 @@ from models.sentiment.rule_scorer import RuleScorer
 from models.sentiment.scorer import ModelLanguage, Scorer, prepare
 from models.training.mood_corpus import LABELS, Row, percent_of
 
-# Rules weigh in Chinese only: there Weibo and chat lines gain a point or more by them, while in English SST-2 loses half
-# a point and chat lines gain none. (Seen on development rows; rows that the rules were tuned on don't calibrate.)
+# Rules weigh in Chinese only: there Weibo and chat lines gain a point or more by them, while in English SST-2 loses
+# half a point and chat lines gain none. (Seen on development rows; rows that the rules were tuned on don't calibrate.)
 DEFAULT_MEMBERS: dict[ModelLanguage, tuple[str, ...]] = {"en": ("linear", "encoder"), "zh": DEFAULT_TIERS}
 # CPED's labels depend on the scene, and nothing that a person writes to a bot looks like them.
 LEFT_OUT = frozenset({"cped"})
