@@ -10,10 +10,9 @@ PIP    := $(PY) -m pip install --quiet --disable-pip-version-check --constraint 
 run: $(VENV)/run.stamp
 	@$(PY) -m bot run
 
-# Most tests wait for sockets, timers and other processes, so three at a time are well served by two cores. More than
-# one thread in each would only spin.
+# Most tests wait for sockets, timers and other processes, so three at a time are well served by two cores.
 test: $(VENV)/dev.stamp
-	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses $(TESTS_AT_ONCE) --dist loadfile
+	$(PY) -m pytest --numprocesses $(TESTS_AT_ONCE) --dist loadfile
 
 check: $(VENV)/dev.stamp
 	$(PY) -m ruff check .
