@@ -105,6 +105,19 @@ def test_a_run_that_was_killed_goes_on_and_makes_the_same(
     assert left_by_runs(tmp_path) == [".lock"]
 
 
+def test_a_run_that_ended_unheard_tells_its_end_again_when_resumed(
+    whole: tuple[list[Event], Version], tmp_path: Path
+) -> None:
+    assert isinstance(outcome(request(tmp_path), made_up_records())[-1], RunEnded)
+    events = outcome(request(tmp_path, resume=True, families=("ngram", "gpt")))
+    (judged,) = (event for event in events if isinstance(event, Judged))
+    (version,) = versions(tmp_path)
+    assert (judged.version, judged.accepted, version.files) == (version.id, True, whole[1].files)
+    assert [event.family for event in events if isinstance(event, Skipped)] == ["gpt"], "of which nothing is known"
+    assert isinstance(events[-1], RunEnded)
+    assert left_by_runs(tmp_path) == [".lock"]
+
+
 def test_a_run_that_was_killed_before_its_snapshot_was_whole_fails_and_a_new_one_does_not(
     whole: tuple[list[Event], Version], tmp_path: Path
 ) -> None:

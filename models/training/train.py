@@ -218,13 +218,30 @@ class _Run:
         self.registry = Registry(Path(request.data_dir) / "versions")
 
     def all(self, records: Iterable[Record]) -> None:
-        snapshot = self._snapshot(records)
+        try:
+            snapshot = self._snapshot(records)
+        except (SnapshotMissingError, DamagedFileError):
+            if not self._was_over():
+                raise
+            return
         for family in self.request.families:
             self._stop_if_cancelled()
             try:
                 self._family(family, snapshot)
             except NothingToLearnError as error:
                 self.tell(Skipped(family=family, reason=str(error)))
+
+    def _was_over(self) -> bool:
+        """Whether a resumed run had come to its end, snapshot removed, before anyone heard of it: tells of it again."""
+        made = {family: self.registry.of_run(family, self.request.run) for family in self.request.families}
+        if not self.request.resume or not any(made.values()):
+            return False
+        for family, version in made.items():
+            if version is None:
+                self.tell(Skipped(family=family, reason="What this run was to learn is not here any more."))
+            else:
+                self._tell_of(family, version)
+        return True
 
     def _stop_if_cancelled(self) -> None:
         if self.cancelled():
@@ -258,6 +275,9 @@ class _Run:
             # A champion that knows erased words answers on, but what it wrote is kept nowhere.
             if judgement.pairs and against not in self.registry.marks(family):
                 self.tell(Paired(family=family, version=version.id, against=against, pairs=judgement.pairs))
+        self._tell_of(family, version)
+
+    def _tell_of(self, family: Family, version: Version) -> None:
         self.tell(
             Judged(
                 family=family,
