@@ -105,18 +105,37 @@ async def test_two_pages_see_each_other_type_reply_and_delete(page: Page, stage:
     await other_context.close()
 
 
-async def test_words_typed_while_the_member_changes_lose_no_letter(page: Page) -> None:
+async def test_words_typed_while_the_member_changes_lose_no_letter_and_are_announced(page: Page, stage: Stage) -> None:
     async def slowly(route: Route) -> None:
         await asyncio.sleep(0.5)
         await route.continue_()
 
     await page.route("**/state*", slowly)
-    await page.get_by_role("radio", name="Write as Tomás (co-author)").click()
-    await page.locator(".composer-field").focus()
-    await page.keyboard.type("Are you there?")
+    async with page.expect_request("**/typing") as announced:  # as soon as there is a channel to tell it to
+        await page.get_by_role("radio", name="Write as Tomás (co-author)").click()
+        await page.locator(".composer-field").focus()
+        await page.keyboard.type("Are you there?")
+    assert (await announced.value).post_data_json == {"as": stage.sandbox.world.data.parts["co-author"]}
     await expect(page.get_by_role("radio", name="Write as Tomás (co-author)")).to_be_checked()
     await page.unroute_all(behavior="wait")
     await expect(page.locator(".composer-field")).to_have_value("Are you there?")
+
+
+async def test_what_is_typed_while_a_channel_loads_is_sent_there(page: Page) -> None:
+    async def slowly(route: Route) -> None:
+        await asyncio.sleep(0.5)
+        await route.continue_()
+
+    await page.get_by_role("link", name="stories").click()
+    await page.route("**/messages?*", slowly)
+    await page.get_by_role("link", name="workshop").click()
+    await expect(page.locator(".composer-field")).to_be_focused()
+    await page.keyboard.type("Ahead of its channel")
+    await page.keyboard.press("Enter")
+    await page.unroute_all(behavior="wait")
+    await expect(page.get_by_role("heading", name="workshop", level=1)).to_be_visible()
+    await expect(last(page)).to_contain_text("Ahead of its channel")
+    await expect(page.locator(".composer-field")).to_have_value("")
 
 
 async def test_a_lost_connection_is_named_and_the_page_catches_up(page: Page, stage: Stage, watch: Watch) -> None:

@@ -27,6 +27,8 @@ export function mountComposer() {
   let replyTo = null;
   let entry = null; // the command whose options are being entered
   let typedAt = 0;
+  let typedAs = "";
+  let unannounced = false; // letters came while no channel was open
   let busy = false;
 
   const field = el("textarea.composer-field", { rows: 1, spellcheck: true, autocomplete: "off" });
@@ -98,22 +100,9 @@ export function mountComposer() {
     }
   });
 
-  on("channel", (id) => {
-    if (draftOf && draftOf !== id) drafts.set(draftOf, field.value);
-    if (draftOf !== id) {
-      leave(drafts.get(id) ?? "", { focus: false });
-      setReply(null);
-    }
-    draftOf = id;
-    drawPlace();
-    drawTyping();
-    if (
-      matchMedia("(hover: hover)").matches &&
-      !document.querySelector("dialog[open]") &&
-      !$("#sidebar").contains(document.activeElement)
-    )
-      focus();
-  });
+  // Before its messages are there, a channel already has what is being typed.
+  on("channel:loading", moveTo);
+  on("channel", moveTo);
   on("world", drawPlace);
   on("channels", drawPlace);
   on("connection", drawPlace);
@@ -135,6 +124,25 @@ export function mountComposer() {
   const mayCommand = () => may(currentChannel(), Permission.COMMANDS);
   const maySend = () =>
     may(currentChannel(), isThread(currentChannel()) ? Permission.SEND_IN_THREADS : Permission.SEND);
+
+  function moveTo(id) {
+    if (draftOf && draftOf !== id) drafts.set(draftOf, field.value);
+    if (draftOf !== id) {
+      leave(drafts.get(id) ?? "", { focus: false });
+      setReply(null);
+    }
+    draftOf = id;
+    drawPlace();
+    drawTyping();
+    if (unannounced) notifyTyping();
+    unannounced = false;
+    if (
+      matchMedia("(hover: hover)").matches &&
+      !document.querySelector("dialog[open]") &&
+      !$("#sidebar").contains(document.activeElement)
+    )
+      focus();
+  }
 
   function drawPlace() {
     const channel = currentChannel();
@@ -170,8 +178,12 @@ export function mountComposer() {
   }
 
   function notifyTyping() {
-    if (!state.current || !field.value || field.value.startsWith("/") || Date.now() - typedAt < TYPING_EVERY_MS) return;
+    if (!field.value || field.value.startsWith("/")) return;
+    unannounced = !state.current;
+    const again = typedAs === state.me.id && Date.now() - typedAt < TYPING_EVERY_MS;
+    if (unannounced || again) return;
     typedAt = Date.now();
+    typedAs = state.me.id;
     postTyping(state.me.id, state.current).catch(() => {}); // only a courtesy: nothing is lost without it
   }
 

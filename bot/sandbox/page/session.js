@@ -23,6 +23,7 @@ const STORE = "inkwell.sitting";
 let socket = null;
 let turn = 0; // tells answers to an earlier member's requests from ours
 let held = null; // frames that came while the world was being loaded
+const early = new Map(); // channel -> frames about its messages that came while its first page was on its way
 
 /** Begins as the member of last time, or as the one the server proposes. */
 export async function begin() {
@@ -41,6 +42,7 @@ export function sitDown(userId) {
   state.current = null;
   state.unread.clear();
   state.typing.clear();
+  early.clear();
   state.me = state.users.get(userId) ?? null;
   remember({ member: userId });
   setConnection("connecting");
@@ -123,12 +125,19 @@ export async function openChannel(id, { keep = false } = {}) {
   }
   const mine = turn;
   emit("channel:loading", id);
+  if (early.has(id)) return; // on its way already
+  early.set(id, []);
   try {
     const page = await fetchMessages(state.me.id, id, undefined, PAGE_SIZE);
     if (mine !== turn) return;
+    const frames = early.get(id);
+    early.delete(id);
     takePage(id, page);
     if (state.current === id) emit("channel", id);
+    frames.forEach(apply);
   } catch (error) {
+    if (mine !== turn) return;
+    early.delete(id);
     emit("notice", { text: error.message, kind: "problem" });
   }
 }
@@ -210,7 +219,9 @@ for (const name of ["CHANNEL_CREATE", "CHANNEL_UPDATE", "THREAD_CREATE", "THREAD
 for (const name of ["CHANNEL_DELETE", "THREAD_DELETE"]) FRAMES[name] = removeChannel;
 
 function apply({ t: name, d }) {
-  FRAMES[name]?.(d);
+  const waiting = name.startsWith("MESSAGE_") && early.get(d.channel_id);
+  if (waiting) waiting.push({ t: name, d });
+  else FRAMES[name]?.(d);
 }
 
 function upsertChannel(channel) {
