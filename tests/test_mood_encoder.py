@@ -27,7 +27,7 @@ def rows() -> list[Row]:
 def tuned(tmp_path: Path, rate: float) -> Path:
     start = write_small_moods(tmp_path / "start")
     recipe = Recipe(
-        minutes=0.02, frozen_layers=1, rate=rate, head_rate=rate, shares={"semeval": 30}, weight_decay=0.0, bf16=False
+        steps=40, frozen_layers=1, rate=rate, head_rate=rate, shares={"semeval": 30}, weight_decay=0.0, bf16=False
     )
     train(recipe, rows(), start, tmp_path / "run")
     (tmp_path / "exported").mkdir()

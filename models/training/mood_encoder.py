@@ -1,9 +1,9 @@
-"""Tunes the top layers of the encoder on labelled moods of both languages at once. Knows no Discord and no serving.
+"""Tunes the encoder on labelled moods of both languages at once. Knows no Discord and no serving.
 
-Embeddings and lower layers stay as they were: moods need no new words, and what isn't tuned needs no gradient. Batches
+Embeddings and the layers that the recipe freezes stay as they were: what isn't tuned needs no gradient. Batches
 are of about as many tokens, not rows; every 1,024 rows have the same share of every set, in an order that only the seed
 decides, so a run that was stopped goes on with the rows that it would have had. The learning rate falls to zero at the
-end of a time budget, for the run shares its machine.
+end of a time budget, for the run shares its machine, or after so many steps, where weights must not depend on that.
 """
 
 import json
@@ -40,8 +40,10 @@ SHARES = {
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     minutes: float = 60.0  # of wall time, over all its parts
+    steps: int = 0  # where given, these end the run in place of `minutes`
     seed: int = 1
     frozen_layers: int = 0
+    frozen_embeddings: bool = False  # only with no frozen layers: a gradient passes every layer on its way down
     most_tokens: int = 128  # of a training row; the model itself reads 512
     batch_tokens: int = 1024
     rate: float = 2e-4
@@ -129,14 +131,17 @@ def train(recipe: Recipe, rows: list[Row], start: Path, out: Path) -> Path:
     log = (out / "log.txt").open("a", encoding="utf-8")
     began, cpu_began = time.time() - progress.seconds, time.process_time() - progress.cpu_seconds
     saved = time.time()
-    total = recipe.minutes * 60
+
+    def part_done() -> float:
+        return progress.step / recipe.steps if recipe.steps else (time.time() - began) / (recipe.minutes * 60)
+
     mean = math.nan
     for chosen in rounds({name: len(found) for name, found in by_source.items()}, recipe.shares, recipe.seed,
                          progress.round):  # fmt: skip
         drawn = [by_source[name][n] for name, picked in chosen.items() for n in picked]
         ids = [row[: recipe.most_tokens] for row in _encoded(tokenizer, drawn)]
         for picked in batches([len(row) for row in ids], recipe.batch_tokens, random.Random(progress.round)):
-            done = (time.time() - began) / total
+            done = part_done()
             if done >= 1:
                 break
             factor = min(1.0, done / recipe.warm_up) * (1 - done)
@@ -149,7 +154,7 @@ def train(recipe: Recipe, rows: list[Row], start: Path, out: Path) -> Path:
             progress.tokens += batch.numel()
         progress.round += 1
         progress.seconds, progress.cpu_seconds = time.time() - began, time.process_time() - cpu_began
-        over = progress.seconds >= total
+        over = part_done() >= 1
         measures = _measure(net, held, bf16=recipe.bf16) if over or progress.round % 12 == 0 else {}
         log.write(json.dumps({**asdict(progress), "loss": round(mean, 4), **measures}) + "\n")
         log.flush()
@@ -203,6 +208,11 @@ def _groups(net: MoodNet, recipe: Recipe) -> list[dict[str, object]]:
     for depth, layer in enumerate(reversed(list(net.layers)[recipe.frozen_layers :])):
         layer.requires_grad_(True)
         groups.append({"params": list(layer.parameters()), "base": recipe.rate * recipe.layer_decay**depth})
+    if not recipe.frozen_layers and not recipe.frozen_embeddings:
+        embeddings = [*net.word.parameters(), *net.position.parameters(), *net.embedding_norm.parameters()]
+        for parameter in embeddings:
+            parameter.requires_grad_(True)
+        groups.append({"params": embeddings, "base": recipe.rate * recipe.layer_decay ** len(net.layers)})
     return groups
 
 
@@ -222,7 +232,7 @@ def _step(net: MoodNet, optimizer: torch.optim.Optimizer, recipe: Recipe, ids: T
     # On rows of some thirty tokens the fused attention's backward pass is slow: plain products are a quarter faster.
     attention = sdpa_kernel(SDPBackend.MATH)
     with attention, torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
-        with torch.no_grad():
+        with torch.set_grad_enabled(net.word.weight.requires_grad):
             lower = net.lower(ids, recipe.frozen_layers)
         logits = net.upper(lower, ids, recipe.frozen_layers)
     loss = mood_loss(logits.float(), *_tensors(rows))
