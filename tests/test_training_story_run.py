@@ -28,6 +28,15 @@ from tests.tiny_model import TinyModel
 from tests.training_process import KEY, left_by_runs, outcome, started
 
 STEPS = 8
+STAND_STILL_AT_A_CHECKPOINT = """
+import os, signal
+from models.training import checkpoint
+save = checkpoint.save
+def save_and_stand_still(*what):
+    save(*what)
+    os.kill(os.getpid(), signal.SIGSTOP)
+checkpoint.save = save_and_stand_still
+"""
 OPTIONS = RunOptions(steps=STEPS, rate=5e-3, batch=2, length=256, threads=1)
 
 
@@ -82,10 +91,8 @@ def test_a_run_that_was_killed_at_a_step_goes_on_and_makes_the_same_adapter(
     whole: tuple[list[Event], Path], tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     asked = request(tmp_path, tiny_model.directory)
-    with started(asked, made_up_records()) as running:
-        running.until(lambda event: isinstance(event, Progressed))
-        while not list((tmp_path / "training" / "run-1" / "story" / "checkpoints").glob("step-*")):
-            assert running.process.poll() is None
+    with started(asked, made_up_records(), before=STAND_STILL_AT_A_CHECKPOINT) as running:
+        running.until_it_stands_still()
         running.kill()
     events = in_this_process(msgspec.structs.replace(asked, resume=True), [], lambda: False)
     steps = [event.step for event in events if isinstance(event, Progressed)]

@@ -16,6 +16,16 @@ from models.serving.training import Event, Record, RunRequest
 ROOT = Path(__file__).parents[1]
 KEY = "5a" * 32
 MAIN = "from models.training.train_process import main; sys.exit(main())"
+STAND_STILL = """
+import os, signal
+from models.training.train import Announcer
+tell = Announcer.__call__
+def tell_and_stand_still(announcer, event):
+    tell(announcer, event)
+    if {!r} in (type(event).__name__, getattr(event, "stage", "")):
+        os.kill(os.getpid(), signal.SIGSTOP)
+Announcer.__call__ = tell_and_stand_still
+"""
 
 
 class Training:
@@ -47,6 +57,15 @@ class Training:
                 return event
         raise AssertionError(f"it ended before that: {self.said}")
 
+    def until_it_stands_still(self) -> None:
+        """Where it was told to, by `stand_still`; what it says until then is not read."""
+        seen = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        assert seen is not None
+        assert seen.si_code == os.CLD_STOPPED, "it ended before that"
+
+    def go_on(self) -> None:
+        os.kill(self.process.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -61,6 +80,12 @@ class Training:
             pass
         self.process.wait(timeout=60)
         return self.said[before:]
+
+
+def stand_still(moment: str) -> str:
+    """For `before`: the run stops itself once it has told of `moment`, a stage or the kind of an event. So it has done
+    no more when it is killed, however busy the machine is."""
+    return STAND_STILL.format(moment)
 
 
 @contextmanager
