@@ -101,6 +101,10 @@ class FaultyModel(BigramModel):
             if marker.exists():
                 return
             marker.touch()
+        if "[until " in story:  # [until PATH]: goes on when the file is there
+            gate = Path(story.partition("[until ")[2].partition("]")[0])
+            while not gate.exists():
+                time.sleep(0.005)
         if "[die]" in story:
             os.kill(os.getpid(), signal.SIGKILL)
         if "[segfault]" in story:
@@ -170,9 +174,9 @@ def load_loud(config: WorkerConfig) -> BigramModel:
     os._exit(1)
 
 
-def load_text(config: WorkerConfig) -> BigramModel:
+def load_text(config: WorkerConfig) -> FaultyModel:
     """Counts the bigrams of the file that `config.model` names."""
-    return BigramModel(Path(config.model).read_text("utf-8"), slots=config.slots or 4, pause_s=0.002)
+    return FaultyModel(Path(config.model).read_text("utf-8"), slots=config.slots or 4, pause_s=0.002)
 
 
 def load_littering(config: WorkerConfig) -> BigramModel:

@@ -45,7 +45,7 @@ async def until_started(stream, attempt: int = 1) -> Started:
     raise AssertionError("it did not start")
 
 
-async def settled(condition, seconds: float = 20.0) -> None:
+async def settled(condition, seconds: float = 60.0) -> None:
     """Wait for something that has no event of its own."""
     async with asyncio.timeout(seconds):
         while not condition():
