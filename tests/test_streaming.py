@@ -65,7 +65,7 @@ async def live_in(channel: Channel, *, interval_s: float = 0.05, view: Any = Non
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -73,7 +73,7 @@ async def until(condition: Any) -> None:
 async def test_a_thousand_tokens_cost_few_edits_and_the_final_text_is_exact() -> None:
     channel = Channel(latency_s=0.002)
     live = await live_in(channel)
-    text = ""
+    text, began = "", asyncio.get_running_loop().time()
     for number in range(1000):
         text += f"w{number} "
         live.show(text[-1500:])
@@ -82,7 +82,8 @@ async def test_a_thousand_tokens_cost_few_edits_and_the_final_text_is_exact() ->
     await live.finish("The end.", None)
     assert channel.messages == {1: ("The end.", None)}
     assert channel.most_in_flight == 1
-    assert live.edits < 20
+    took = asyncio.get_running_loop().time() - began
+    assert live.edits <= took / 0.05 + 2, "one each interval, and the last text"
 
 
 async def test_readers_see_a_cursor_while_it_grows() -> None:
@@ -97,11 +98,12 @@ async def test_readers_see_a_cursor_while_it_grows() -> None:
 async def test_slow_edits_coalesce_instead_of_queueing() -> None:
     channel = Channel(latency_s=0.1)
     live = await live_in(channel, interval_s=0.01)
+    began = asyncio.get_running_loop().time()
     for number in range(30):
         live.show(f"text {number}")
         await asyncio.sleep(0.01)
     await until(lambda: channel.messages[1][0] == "text 29" + CURSOR)
-    assert live.edits <= 6
+    assert live.edits <= (asyncio.get_running_loop().time() - began) / 0.1 + 1
     await live.abandon()
 
 
