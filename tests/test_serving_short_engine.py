@@ -35,7 +35,7 @@ from tests.test_serving_worker_process import ends
 
 ROOT = Path(__file__).parents[1]
 QUICK = SupervisionPolicy(heartbeat_s=0.1, backoff_s=0.01, open_s=30.0, max_backoff_s=0.1)
-HASTY = SupervisionPolicy(heartbeat_s=0.1, backoff_s=0.01, open_s=30.0, max_backoff_s=0.1, stuck_s=1.0)
+HASTY = SupervisionPolicy(heartbeat_s=0.1, backoff_s=0.01, open_s=30.0, max_backoff_s=0.1, stuck_s=5.0)
 
 
 class Running:
@@ -174,7 +174,7 @@ async def test_a_model_that_was_loading_is_not_blamed_for_a_death_beside_it(tmp_
 async def test_a_batch_that_hangs_ends_its_process_and_then_its_request(caplog):
     caplog.set_level("INFO")
     async with Running(policy=HASTY) as engine:
-        with pytest.raises(RequestRefusedError, match="not answered within 1 s"):
+        with pytest.raises(RequestRefusedError, match="not answered within 5 s"):
             await engine.ask(mood("[hang]"))
         assert (await engine.ask(mood("after"))).notes[1] == "after"
     assert "short_models.py" in caplog.text  # the stacks say where it hung
@@ -357,7 +357,7 @@ async def test_closing_tells_what_runs_and_what_waits_and_refuses_more(tmp_path)
         await asyncio.sleep(0.05)
         began = time.monotonic()
         await engine.close()
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
         for task in (runs, waits):
             assert isinstance(task.exception(), EngineClosedError)
         with pytest.raises(EngineClosedError):
