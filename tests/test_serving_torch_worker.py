@@ -64,10 +64,11 @@ async def test_a_torch_worker_keeps_seeds_cancels_and_survives_its_death(engine:
     assert [last.finish_reason for last in lasts[:2]] == ["cancelled", "cancelled"]
     assert "cancelled" not in [last.finish_reason for last in lasts[2:]]
 
-    await engine.submit(ask("killed", STORY, seed=3, max_new_tokens=24))
-    stream = engine.stream("killed")
     health = (await engine.health()).workers[0]
     assert health.pid is not None
+    os.kill(health.pid, signal.SIGSTOP)  # so that it can't have answered before it dies
+    await engine.submit(ask("killed", STORY, seed=3, max_new_tokens=24))
+    stream = engine.stream("killed")
     os.kill(health.pid, signal.SIGKILL)
     await until_started(stream, attempt=2)
     *events, output = [event async for event in stream]
