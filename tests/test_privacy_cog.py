@@ -1,6 +1,5 @@
 """`/privacy`: consent, withdrawal, policy, export and erasure on a simulated Discord."""
 
-import asyncio
 import io
 import random
 import zipfile
@@ -23,6 +22,7 @@ from bot.store.people import Correction, Kept
 from models.serving.requests import Sampling
 from models.serving.short_requests import PortraitRequest
 from tests.mood_scene import Scene, answer_of, labels_of, scene, words_of
+from tests.serving_reader import settled
 from tests.test_mood_cog import GOOD, corrections
 
 TOLD = "The keeper climbed the stairs"
@@ -199,10 +199,7 @@ async def test_erasing_asks_and_then_removes_everything_and_the_voice_learns_aga
         assert (left.pictures, left.faces) == ([], [])
         with pytest.raises(ReceiptNotFoundError):
             await at.store.album.receipt(receipt.code)
-        for _ in range(200):
-            if learned:
-                break
-            await asyncio.sleep(0.01)
+        await settled(lambda: learned)
         assert learned == [at.guild.id]
 
 

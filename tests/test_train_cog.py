@@ -131,6 +131,13 @@ def labels_of(message: discord.Message) -> list[str]:
     return [child.label for row in rows for child in row.children]
 
 
+def step_of(training: Training) -> int:
+    """How far the run under way is."""
+    assert training.live is not None
+    assert training.live.progress is not None
+    return training.live.progress.step
+
+
 def training_of(bot: StoryBot, records: Callable[[], list[Record]], kind: str) -> Training:
     async def all_records() -> AsyncIterator[Record]:
         for record in records():
@@ -220,7 +227,8 @@ async def test_while_a_run_goes_on_one_message_shows_how_far_it_is_and_its_butto
         assert labels_of(progress) == ["Cancel"]
         assert "fewer than 5 people" in words_of(progress)
         before = words_of(progress)
-        await asyncio.sleep(0.3)
+        step = step_of(training)
+        await until(lambda: step_of(training) > step)
         (progress,) = await at.tell()
         assert words_of(progress) != before
         status = words_of(answer_of(await at.admin.slash(at.channel, "train status")))
