@@ -60,6 +60,7 @@ async def test_members_have_their_own_channels_threads_and_direct_messages(page:
     await page.get_by_role("radio", name="Write as Ida (admin)").click()
     await expect(page.get_by_role("link", name="admin-desk")).to_be_visible()
     await page.get_by_role("link", name="stories").click()
+    await expect(page.locator(".composer-field")).to_be_focused()
     await page.keyboard.type("A thread should hang here")
     await page.keyboard.press("Enter")
     await last(page, "A thread should hang here").click(button="right")
