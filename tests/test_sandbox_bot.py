@@ -166,7 +166,7 @@ async def test_a_member_opens_a_thread_and_the_bot_hears_what_is_said_there(wren
     assert thread["id"] == message["id"]
     await bot.heard.get()
     await wren.say("inside")
-    heard = await asyncio.wait_for(bot.heard.get(), 5)
+    heard = await asyncio.wait_for(bot.heard.get(), 60)
     assert isinstance(heard.channel, discord.Thread)
     assert heard.channel.name == "About it"
 
@@ -178,7 +178,7 @@ async def test_the_bot_writes_to_a_person_and_commands_work_in_that_dm(wren: Per
     await wren.slash("stream", prompt="Here")
     await wren.wait_message(lambda message: message["content"] == "Here done")
     await wren.say("hello bot")
-    heard = await asyncio.wait_for(bot.heard.get(), 5)
+    heard = await asyncio.wait_for(bot.heard.get(), 60)
     assert heard.content == "hello bot"  # in its own DM a bot reads without the intent
 
 
@@ -189,7 +189,7 @@ async def test_discord_refuses_the_bot_with_its_own_codes(
     wren: Person, bot: DemoBot, sandbox: Sandbox, what: str, status: int, code: int
 ) -> None:
     await wren.slash("run", what=what)
-    error = await asyncio.wait_for(bot.caught.get(), 5)
+    error = await asyncio.wait_for(bot.caught.get(), 60)
     assert isinstance(error, discord.HTTPException)
     assert (error.status, error.code) == (status, code)
     if what == "unknown":
@@ -241,7 +241,7 @@ async def test_a_silent_bot_fails_the_interaction(sandbox: Sandbox, wren: Person
 
 async def test_answering_twice_is_refused(wren: Person, bot: DemoBot) -> None:
     await wren.slash("twice")
-    error = await asyncio.wait_for(bot.caught.get(), 5)
+    error = await asyncio.wait_for(bot.caught.get(), 60)
     assert isinstance(error, discord.HTTPException)
     assert (error.status, error.code) == (400, 40060)
     assert [message["content"] for message in await wren.messages()] == ["once"]
@@ -249,11 +249,11 @@ async def test_answering_twice_is_refused(wren: Person, bot: DemoBot) -> None:
 
 async def test_without_the_intent_the_bot_hears_but_does_not_read(wren: Person, bot: DemoBot) -> None:
     await wren.say("private words", File("a.txt", b"words"))
-    heard = await asyncio.wait_for(bot.heard.get(), 5)
+    heard = await asyncio.wait_for(bot.heard.get(), 60)
     assert (heard.content, heard.attachments) == ("", [])
     assert bot.user is not None
     await wren.say(f"<@{bot.user.id}> for you")
-    assert "for you" in (await asyncio.wait_for(bot.heard.get(), 5)).content
+    assert "for you" in (await asyncio.wait_for(bot.heard.get(), 60)).content
 
 
 async def test_with_the_intent_the_bot_reads(sandbox: Sandbox) -> None:
@@ -261,7 +261,7 @@ async def test_with_the_intent_the_bot_reads(sandbox: Sandbox) -> None:
     intents.message_content = intents.members = True
     async with demo_bot(sandbox, intents) as bot, Person.join(sandbox, "co-author") as tomas:
         await tomas.say("open words", File("a.txt", b"words"))
-        heard = await asyncio.wait_for(bot.heard.get(), 5)
+        heard = await asyncio.wait_for(bot.heard.get(), 60)
         assert heard.content == "open words"
         assert await heard.attachments[0].read() == b"words"
         assert len(bot.guilds[0].members) == 4  # asked for over the gateway
@@ -289,8 +289,8 @@ async def test_a_dropped_socket_is_resumed_and_nothing_is_missed(sandbox: Sandbo
     sandbox.backend.gateway.drop_connections()
     await wren.wait_for(lambda event: event.t == "BOT_STATUS" and not event.d["online"])
     await wren.say("while it was away")
-    assert (await asyncio.wait_for(bot.heard.get(), 10)).author.name == "wren"
-    await asyncio.wait_for(bot.resumed.wait(), 10)
+    assert (await asyncio.wait_for(bot.heard.get(), 60)).author.name == "wren"
+    await asyncio.wait_for(bot.resumed.wait(), 60)
     await wren.click(message, "Continue")  # a persistent view works on
 
 
