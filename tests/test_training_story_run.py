@@ -27,6 +27,7 @@ from tests.tiny_adapter import build
 from tests.tiny_model import TinyModel
 from tests.training_process import KEY, left_by_runs, outcome, started
 
+pytestmark = pytest.mark.timeout(400)  # processes that import torch and train, which takes long on a busy machine
 STEPS = 8
 STAND_STILL_AT_A_CHECKPOINT = """
 import os, signal
