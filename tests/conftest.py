@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from models.language.known_models import DEFAULT_SPEC
 from models.language.weights import FetchFailedError, LocalModel, resolve
 from tests.tiny_model import TinyModel, tiny_model_in
+
+# Both measure by the clock, and so a busy machine rather than a test.
+settings.register_profile("inkwell", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("inkwell")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
