@@ -22,7 +22,7 @@ from yarl import URL
 from bot.sandbox import Sandbox
 
 Json = dict[str, Any]
-WAIT_S = 10.0
+WAIT_S = 60.0
 _SUBCOMMAND, _GROUP, _ATTACHMENT = 1, 2, 11
 
 

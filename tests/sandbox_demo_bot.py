@@ -102,7 +102,7 @@ async def demo_bot(sandbox: Sandbox, intents: discord.Intents | None = None) -> 
         bot = DemoBot(intents or discord.Intents.default())
         running = asyncio.create_task(bot.start(sandbox.bot_token))
         ready = asyncio.create_task(bot.ready_once.wait())
-        await asyncio.wait({running, ready}, timeout=15, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({running, ready}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         try:
             if running.done():
                 await running

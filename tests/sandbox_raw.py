@@ -14,6 +14,7 @@ import aiohttp
 from bot.sandbox import Sandbox
 
 Json = dict[str, Any]
+WAIT_S = 60.0
 GUILDS, GUILD_MESSAGES, MESSAGE_CONTENT = 1 << 0, 1 << 9, 1 << 15
 
 
@@ -83,7 +84,7 @@ class RawGateway:
 
     async def next(self) -> Json:
         """The next frame. Raises TypeError when the socket was closed."""
-        frame: Json = await self.socket.receive_json(timeout=5)
+        frame: Json = await self.socket.receive_json(timeout=WAIT_S)
         self.sequence = frame.get("s") or self.sequence
         return frame
 
@@ -94,7 +95,7 @@ class RawGateway:
 
     async def close_code(self) -> int | None:
         """What it was closed with."""
-        while (await self.socket.receive(timeout=5)).type not in (
+        while (await self.socket.receive(timeout=WAIT_S)).type not in (
             aiohttp.WSMsgType.CLOSE,
             aiohttp.WSMsgType.CLOSED,
             aiohttp.WSMsgType.CLOSING,

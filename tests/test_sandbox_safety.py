@@ -12,7 +12,7 @@ from yarl import URL
 from bot.sandbox import Sandbox
 from bot.sandbox.limits import MAX_FILE_BYTES
 from tests.sandbox_client import File, Person, RefusedToPersonError
-from tests.sandbox_raw import RawBot
+from tests.sandbox_raw import WAIT_S, RawBot
 
 
 @pytest_asyncio.fixture
@@ -148,11 +148,11 @@ async def test_a_page_that_reads_too_slowly_is_dropped(sandbox: Sandbox, http: a
     socket = await http.ws_connect(f"{sandbox.page_url}ui/socket?as={writer}")
     async with Person.join(sandbox, "writer") as wren:
         await wren.say("both are connected")
-        await socket.receive(timeout=5)
+        await socket.receive(timeout=WAIT_S)
         for number in range(600):
             sandbox.backend.pages.send(writer, "TYPING_START", {"number": number})
-        message = await socket.receive(timeout=5)
+        message = await socket.receive(timeout=WAIT_S)
         while message.type is aiohttp.WSMsgType.TEXT:
-            message = await socket.receive(timeout=5)
+            message = await socket.receive(timeout=WAIT_S)
         assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR, aiohttp.WSMsgType.CLOSE)
     await socket.close()
