@@ -14,7 +14,7 @@ import pytest_asyncio
 from bot.sandbox import Sandbox, Timing
 from bot.sandbox.gateway import Intent
 from tests.sandbox_client import Person
-from tests.sandbox_raw import GUILD_MESSAGES, GUILDS, MESSAGE_CONTENT, RawBot
+from tests.sandbox_raw import GUILD_MESSAGES, GUILDS, MESSAGE_CONTENT, WAIT_S, RawBot
 
 
 @pytest_asyncio.fixture
@@ -71,7 +71,7 @@ async def test_more_than_120_sends_a_minute_are_closed(bot: RawBot) -> None:
 
 
 async def test_a_client_without_heartbeats_is_closed(tmp_path: Path) -> None:
-    timing = Timing(heartbeat_s=0.05)
+    timing = Timing(heartbeat_s=1.0)  # twice that is also the time it has to identify itself
     async with Sandbox(tmp_path, timing=timing) as sandbox, RawBot.of(sandbox) as bot, bot.online() as gateway:
         assert await gateway.close_code() == 4009
 
@@ -168,12 +168,12 @@ async def test_the_stream_is_compressed_when_asked_for(sandbox: Sandbox) -> None
         http.ws_connect(f"{sandbox.base_url}/gateway/?v=10&encoding=json&compress=zlib-stream") as socket,
     ):
         stream = zlib.decompressobj()
-        frame = await socket.receive_bytes(timeout=5)
+        frame = await socket.receive_bytes(timeout=WAIT_S)
         assert frame.endswith(b"\x00\x00\xff\xff")
         assert json.loads(stream.decompress(frame))["op"] == 10
 
 
 async def test_another_version_is_refused(sandbox: Sandbox) -> None:
     async with aiohttp.ClientSession() as http, http.ws_connect(f"{sandbox.base_url}/gateway/?v=6") as socket:
-        await asyncio.wait_for(socket.receive(), 5)
+        await asyncio.wait_for(socket.receive(), WAIT_S)
         assert socket.close_code == 4012
