@@ -71,9 +71,9 @@ async def start(
 
 
 @asynccontextmanager
-async def running(data_dir: Path, **settings: str) -> AsyncIterator[Inkwell]:
+async def running(data_dir: Path, *, factory: str = "", **settings: str) -> AsyncIterator[Inkwell]:
     """Inkwell in its sandbox, ready; stopped by SIGTERM at the end."""
-    inkwell = await start(data_dir, "run", SANDBOX_PORT="0", OPEN_BROWSER="false", **settings)
+    inkwell = await start(data_dir, "run", factory=factory, SANDBOX_PORT="0", OPEN_BROWSER="false", **settings)
     try:
         inkwell.page_url = (await inkwell.read_until(r"(?m)(?<=^    )http://127\.0\.0\.1:\d+/\S+/")).group()
         yield inkwell

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.control import ask
@@ -19,6 +20,7 @@ from tests.sandbox_client import Person, labels
 from tests.test_serving_remote_servers import free_port
 from tests.tiny_model import TinyModel
 
+pytestmark = pytest.mark.timeout(300)  # Inkwell and its workers are started anew, which takes long on a busy machine
 WAIT_S = 60.0
 
 
@@ -54,7 +56,7 @@ async def test_two_workers_share_the_load_and_one_that_is_killed_costs_no_story(
         "STORY_MEMORY_MB": "1024",
         "METRICS_PORT": str(metrics),
     }
-    async with running(tmp_path, **chosen) as inkwell:
+    async with running(tmp_path, factory="tests.patient_model:load", **chosen) as inkwell:
         ready = await status_of(tmp_path)
         assert ready.state == "ready"
         assert [worker.slots for worker in ready.health.workers] == [1, 1]

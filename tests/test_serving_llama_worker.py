@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -22,18 +23,31 @@ def config(model, tmp_path, **options):
     return WorkerConfig(model=str(model), data_dir=str(tmp_path), **options)
 
 
-@pytest.fixture(params=["llama_cpp", "openvino"])
-async def engine(request, tiny_model, tmp_path):
+@asynccontextmanager
+async def serving(request, tiny_model, tmp_path, factory=""):
     if request.param == "openvino":
         pytest.importorskip("openvino_genai", reason="openvino-genai has no wheel for this machine")
     file = request.getfixturevalue("tiny_q8") if request.param == "openvino" else tiny_model.gguf
     leaks = Leaks()
     policy = SupervisionPolicy(backoff_s=0.01)
-    engine = LocalEngine([config(file, tmp_path, engine=request.param)], policy=policy)
+    engine = LocalEngine([config(file, tmp_path, engine=request.param)], policy=policy, factory=factory)
     await engine.start()
     yield engine
     await engine.close(0.0)
     await leaks.none_remain()
+
+
+@pytest.fixture(params=["llama_cpp", "openvino"])
+async def engine(request, tiny_model, tmp_path):
+    async with serving(request, tiny_model, tmp_path) as engine:
+        yield engine
+
+
+@pytest.fixture(params=["llama_cpp", "openvino"])
+async def patient(request, tiny_model, tmp_path):
+    """The same, slow enough to be met in the middle of a story."""
+    async with serving(request, tiny_model, tmp_path, "tests.patient_model:load") as engine:
+        yield engine
 
 
 async def test_a_real_model_streams_and_the_same_seed_gives_the_same_text(engine):
@@ -45,25 +59,25 @@ async def test_a_real_model_streams_and_the_same_seed_gives_the_same_text(engine
     assert (await engine.health()).workers[0].resident_bytes > 20 * 2**20
 
 
-async def test_a_real_worker_killed_mid_stream_gives_the_same_text_on_the_next(engine):
-    expected = (await served(engine, ask("before", STORY, seed=3, max_new_tokens=200))).text
-    await engine.submit(ask("r", STORY, seed=3, max_new_tokens=200))
-    stream = engine.stream("r")
+async def test_a_real_worker_killed_mid_stream_gives_the_same_text_on_the_next(patient):
+    expected = (await served(patient, ask("before", STORY, seed=3, max_new_tokens=200))).text
+    await patient.submit(ask("r", STORY, seed=3, max_new_tokens=200))
+    stream = patient.stream("r")
     await first_text(stream)
-    os.kill((await engine.health()).workers[0].pid, signal.SIGKILL)
+    os.kill((await patient.health()).workers[0].pid, signal.SIGKILL)
     await until_started(stream, attempt=2)
     *deltas, output = [event async for event in stream]
     assert output.text == expected
     assert all(isinstance(event, TextDelta) for event in deltas)
 
 
-async def test_real_stories_run_beside_each_other_and_are_cancelled(engine):
+async def test_real_stories_run_beside_each_other_and_are_cancelled(patient):
     for number in range(4):
-        await engine.submit(ask(str(number), STORY, seed=number, max_new_tokens=400))
-    streams = [engine.stream(str(number)) for number in range(4)]
+        await patient.submit(ask(str(number), STORY, seed=number, max_new_tokens=400))
+    streams = [patient.stream(str(number)) for number in range(4)]
     await first_text(streams[0])
-    await engine.cancel("0")
-    await engine.cancel("3")
+    await patient.cancel("0")
+    await patient.cancel("3")
     reasons = []
     for stream in streams:
         *_, last = [event async for event in stream]
