@@ -4,12 +4,15 @@ writes slowly in the voice of its adapter. Knows no engine.
 
 import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from models.language.story_model import Emit
+from models.serving.requests import StoryOutput, StoryRequest
 from models.serving.training import Check
 from models.serving.wire import WorkerConfig
 from models.training.registry import Registry, Version
@@ -44,13 +47,30 @@ def registered(registry: Registry, family: str, candidate: Path, *, accepted: bo
     return registry.register(family, candidate, accepted=accepted, checks=checks, **fields)
 
 
+class HeldModel(BigramModel):
+    """A story that says `[until FILE]` is told by ten characters, and further when FILE exists."""
+
+    def generate(self, request: StoryRequest, emit: Emit) -> StoryOutput:
+        gate = Path(request.story.partition("[until ")[2].partition("]")[0])
+        said = 0
+
+        def held(text: str) -> bool:
+            nonlocal said
+            said += 1
+            while said == 10 and not gate.exists() and emit(""):
+                time.sleep(0.01)
+            return emit(text)
+
+        return super().generate(request, held)
+
+
 def load_by_adapter(config: WorkerConfig) -> BigramModel:
     """A story of 400 characters takes eight seconds. An adapter whose card says "broken" can't be loaded."""
     card = Path(config.adapter) / "README.md"
     text = card.read_text("utf-8") if card.is_file() else TEXT
     if "broken" in text:
         raise RuntimeError("the adapter is broken")
-    return BigramModel(text, slots=config.slots or 4, pause_s=0.02)
+    return HeldModel(text, slots=config.slots or 4, pause_s=0.02)
 
 
 def drawn_adapter(folder: Path, model: Path, seed: int = 1) -> Path:
