@@ -56,7 +56,7 @@ async def played(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Play
     recorder = Recorder()
     directory = tmp_path_factory.mktemp("openapi")
     settings = Settings(_env_file=None, data_dir=directory, edit_interval_s=0.2, shutdown_grace_s=0.0)
-    engine = InProcessEngine(partial(FaultyModel, pause_s=0.005))
+    engine = InProcessEngine(partial(FaultyModel, pause_s=0.02))
     fast = Pace(messages=500, route=500, everything=500)
     async with Store.open(settings.database) as store, Sandbox(directory / "discord", pace=fast) as sandbox:
         await engine.start()
