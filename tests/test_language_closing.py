@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -33,20 +34,22 @@ def test_closing_waits_for_open_calls_and_lets_no_more_in() -> None:
     def call() -> None:
         with calls.entered():
             inside.set()
-            assert leave.wait(10)
+            assert leave.wait(60)
 
     caller = threading.Thread(target=call)
     caller.start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     closed: list[bool] = []
     closer = threading.Thread(target=lambda: closed.append(calls.close()))
     closer.start()
+    with pytest.raises(RuntimeError, match="closed"):
+        while True:  # until the closer has come so far
+            with calls.entered():
+                time.sleep(0.001)
     closer.join(0.1)
     assert closed == []
-    with pytest.raises(RuntimeError, match="closed"), calls.entered():
-        pass
     leave.set()
-    caller.join(10)
-    closer.join(10)
+    caller.join(60)
+    closer.join(60)
     assert closed == [True]
     assert calls.close() is False
