@@ -119,11 +119,16 @@ async def test_urgent_work_goes_before_background_work_in_the_same_batch():
 async def test_a_caller_that_leaves_takes_its_item_out():
     doubler = Doubler()
     async with MicroBatcher(doubler, BatchLimits(max_wait_s=0.05)) as batcher:
+        doubler.gate.clear()
+        runs = asyncio.create_task(batcher.answer(0))
+        await settled(lambda: doubler.batches)
         leaves, stays = (asyncio.create_task(batcher.answer(number)) for number in (1, 2))
         await settled(lambda: len(batcher) == 2)
         leaves.cancel()
-        assert await stays == 4
-    assert doubler.batches == [[2]]
+        await asyncio.wait({leaves})
+        doubler.gate.set()
+        assert [await task for task in (runs, stays)] == [0, 4]
+    assert doubler.batches == [[0], [2]]
 
 
 async def test_closing_finishes_what_runs_and_tells_what_waits():
