@@ -60,7 +60,7 @@ class Soak:
     def __init__(self, configs: Sequence[WorkerConfig], factory: str, seconds: float, seed: int = 0) -> None:
         self._configs = list(configs)
         self._random = random.Random(seed)
-        self._until = time.monotonic() + seconds
+        self._until = 0.0
         self._numbers = iter(range(sys.maxsize))
         self._engine = LocalEngine(configs, limits=QueueLimits(total=32, per_user=3), policy=POLICY, factory=factory)
         self.result = Soaked(seconds=seconds)
@@ -68,6 +68,7 @@ class Soak:
     async def run(self, report: Callable[[str], None] = lambda line: None) -> Soaked:
         before = _held()
         await self._engine.start()
+        self._until = time.monotonic() + self.result.seconds
         async with asyncio.TaskGroup() as everybody:
             for user in range(USERS):
                 everybody.create_task(self._user(f"user{user}"))
