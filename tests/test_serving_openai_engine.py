@@ -14,7 +14,7 @@ from tests.remote_server import KEY, MODEL, RemoteServerDouble
 from tests.serving_reader import Leaks, ask, first_text, read, served, settled
 
 PATIENT = {"tries": 3, "backoff_s": 0.01, "first_token_s": 20.0, "next_token_s": 20.0}
-HASTY = PATIENT | {"first_token_s": 0.4, "next_token_s": 0.4}
+HASTY = PATIENT | {"first_token_s": 1.0, "next_token_s": 1.0}
 
 
 def engine_for(server, style="chat", dialect="openai", **options):

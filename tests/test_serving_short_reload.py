@@ -78,7 +78,7 @@ async def test_a_batch_that_hangs_does_not_hold_a_reload_for_ever():
     async with Running(policy=HASTY) as engine:
         running = asyncio.create_task(engine.ask(MoodRequest(text="[hang]")))
         await settled(lambda: engine._process._batches)
-        await asyncio.wait_for(engine.reload(OTHER), 20)
+        await asyncio.wait_for(engine.reload(OTHER), 60)
         assert (await engine.ask(PortraitRequest(seeds=("x",)))).model_version == "portraits@other"
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -92,7 +92,7 @@ async def test_the_end_of_the_engine_is_not_held_up_by_a_reload():
     await settled(lambda: engine._process._batches)
     reloading = asyncio.create_task(engine.reload(OTHER))
     await asyncio.sleep(0.05)
-    await asyncio.wait_for(engine.close(), 20)
+    await asyncio.wait_for(engine.close(), 60)
     await reloading
     with pytest.raises(EngineClosedError):
         await running

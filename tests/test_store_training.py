@@ -320,7 +320,7 @@ async def test_who_withdraws_while_records_are_read_is_left_out_from_then_on(
         assert isinstance(record, TurnRecord)
         seen.append(record.text)
         if record.text == "one":
-            await asyncio.wait_for(store.people.set_consent(OTHER, "private", wording=2), 2.0)  # nobody waits
+            await asyncio.wait_for(store.people.set_consent(OTHER, "private", wording=2), 60)  # nobody waits
     assert "one" in seen
     assert "two" not in seen
     assert "three" not in seen
