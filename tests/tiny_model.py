@@ -6,6 +6,7 @@ It writes on and on, in English or Chinese: its training text is a circle and it
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import random
@@ -56,13 +57,17 @@ def tiny_model_in(cache: Path) -> TinyModel:
     home = cache / digest
     model = TinyModel(directory=home / "tiny-llama", gguf=home / "tiny-llama.f32.gguf")
     if not model.gguf.exists():
-        subprocess.run(
-            [sys.executable, "-m", "tests.tiny_model", str(home)],
-            cwd=Path(__file__).parents[1],
-            check=True,
-            timeout=100,
-        )
+        cache.mkdir(parents=True, exist_ok=True)
+        with (cache / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # builds side by side would take so many times as long
+            if not model.gguf.exists():
+                _built_at(home)
     return model
+
+
+def _built_at(home: Path) -> None:
+    command = [sys.executable, "-m", "tests.tiny_model", str(home)]
+    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, timeout=110)
 
 
 def build(home: Path) -> None:
