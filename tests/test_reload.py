@@ -26,6 +26,8 @@ from tests.serving_reader import Leaks, ask, read
 from tests.test_local_engine_end_to_end import WAIT_S, status_of
 from tests.tiny_model import TinyModel
 
+pytestmark = pytest.mark.timeout(300)  # Inkwell and its workers are started anew, which takes long on a busy machine
+
 
 async def commanded(data_dir: Path, *arguments: str) -> tuple[int, str]:
     return await (await inkwell_process.start(data_dir, *arguments)).rest()
@@ -112,10 +114,11 @@ class SlowToLoad(CoreReplica):
 
     def __init__(self) -> None:
         super().__init__(BigramModel)
-        self.gate = asyncio.Event()
+        self.loading, self.gate = asyncio.Event(), asyncio.Event()
         self.closed = False
 
     async def start(self, listener) -> None:
+        self.loading.set()
         await self.gate.wait()
         await super().start(listener)
 
@@ -131,7 +134,7 @@ async def test_a_replacement_that_does_not_come_about_leaves_nothing(how: str) -
     await engine.start()
     slow = SlowToLoad()
     replacing = asyncio.create_task(engine.replace([slow]))
-    await asyncio.sleep(0.01)
+    await slow.loading.wait()
     if how == "cancelled":
         replacing.cancel()
         await asyncio.gather(replacing, return_exceptions=True)
