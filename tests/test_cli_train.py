@@ -112,7 +112,7 @@ def test_a_file_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
 def test_inkwell_train_promotes_as_inkwell_versions_does(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bot", "train", "run", "--text", str(FOLDER), "--family", "ngram", "--promote"]
     done = subprocess.run(
-        [*command, "--data-dir", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
+        [*command, "--data-dir", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280
     )
     assert done.returncode == 0, done.stdout + done.stderr
     registry = Registry(tmp_path / "versions")

@@ -56,7 +56,7 @@ class Writer:
             assert answer.status in (200, 201), await answer.text()
 
 
-async def until(look: Callable[[], Any], what: str, timeout_s: float = 40.0) -> Any:
+async def until(look: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
     try:
         async with asyncio.timeout(timeout_s):
             while not (found := await look()):
@@ -93,7 +93,7 @@ async def test_a_bot_killed_at_any_step_loses_nothing(tmp_path: Path, step: str)
 
         await until(commands, "the bot")
         await writer.tell(PROMPT)
-        assert await asyncio.wait_for(bot.wait(), 40) == -signal.SIGKILL
+        assert await asyncio.wait_for(bot.wait(), 60) == -signal.SIGKILL
 
         async with Store.open(data_dir / "inkwell.db") as store:
             kept = (await store.counts()).stories
@@ -123,7 +123,7 @@ async def test_a_bot_killed_at_any_step_loses_nothing(tmp_path: Path, step: str)
             shown = await until(answer, "the finished story")
         finally:
             bot.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(bot.wait(), 30)
+            await asyncio.wait_for(bot.wait(), 60)
         async with Store.open(data_dir / "inkwell.db") as store:
             assert await store.open_jobs() == ()
             story = await store.latest_story(int(writer.channel))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.control import ask
@@ -20,7 +19,6 @@ from tests.sandbox_client import Person, labels
 from tests.test_serving_remote_servers import free_port
 from tests.tiny_model import TinyModel
 
-pytestmark = pytest.mark.timeout(300)  # Inkwell and its workers are started anew, which takes long on a busy machine
 WAIT_S = 60.0
 
 

@@ -26,8 +26,6 @@ from tests.serving_reader import Leaks, ask, read
 from tests.test_local_engine_end_to_end import WAIT_S, status_of
 from tests.tiny_model import TinyModel
 
-pytestmark = pytest.mark.timeout(300)  # Inkwell and its workers are started anew, which takes long on a busy machine
-
 
 async def commanded(data_dir: Path, *arguments: str) -> tuple[int, str]:
     return await (await inkwell_process.start(data_dir, *arguments)).rest()

@@ -19,7 +19,6 @@ from tests.sandbox_client import Person, labels
 from tests.sandbox_token import TOKEN, write_world
 from tests.tiny_model import TinyModel
 
-pytestmark = pytest.mark.timeout(300)  # Inkwell is started anew in each, which takes long on a busy machine
 OPENING = "The keeper climbed the stairs"
 FINISHED = ["Continue", "Retry", "Undo"]
 FAST = Pace(messages=500, route=500, everything=500)

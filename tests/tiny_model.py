@@ -67,7 +67,7 @@ def tiny_model_in(cache: Path) -> TinyModel:
 
 def _built_at(home: Path) -> None:
     command = [sys.executable, "-m", "tests.tiny_model", str(home)]
-    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, timeout=110)
+    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, timeout=280)
 
 
 def build(home: Path) -> None:
