@@ -11,6 +11,7 @@ from babel.messages.pofile import read_po
 from bot import locales
 
 BOT = Path(locales.__file__).parents[1]
+PAGE = BOT / "sandbox" / "page"
 KEYWORDS = {"mark": None, "say": None}
 
 
@@ -34,6 +35,21 @@ def test_every_text_is_translated_with_the_same_placeholders(code: str) -> None:
         assert fields(translated) == fields(source_text)
         if re.search(r"[a-z]", re.sub(r"\{\w+\}", "", source_text)):  # only punctuation has no Chinese characters
             assert re.search(r"[\u4e00-\u9fff]", translated), source_text
+
+
+def page_strings(name: str) -> dict[str, str]:
+    source = (PAGE / name).read_text(encoding="utf-8")
+    listed = re.findall(r'^ +(\w+): "(.*)",$', source, re.MULTILINE)
+    assert len(listed) == len(dict(listed)) == source.count('",\n'), "one string a line, and no key twice"
+    return dict(listed)
+
+
+@pytest.mark.parametrize("name", ["strings-zh.js", "strings-zh-tw.js"])
+def test_the_sandbox_s_page_says_everything_with_the_same_placeholders(name: str) -> None:
+    english, translated = page_strings("strings-en.js"), page_strings(name)
+    assert set(translated) == set(english)
+    for key, sentence in english.items():
+        assert fields(translated[key]) == fields(sentence), key
 
 
 def test_other_languages_hear_english_and_chinese_hears_chinese() -> None:

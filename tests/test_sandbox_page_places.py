@@ -248,6 +248,26 @@ async def test_a_narrow_chinese_page_has_its_words_fonts_and_drawer(stage: Stage
     await context.close()
 
 
+@pytest.mark.parametrize(
+    ("locale", "lang", "placeholder"),
+    [
+        ("zh-TW", "zh-Hant", "傳訊息到 #stories"),
+        ("zh-HK", "zh-Hant", "傳訊息到 #stories"),
+        ("zh-Hans-HK", "zh-Hans", "发消息到 #stories"),
+    ],
+)
+async def test_each_chinese_has_its_own_words(
+    stage: Stage, watch: Watch, locale: str, lang: str, placeholder: str
+) -> None:
+    context = await stage.browser.new_context(locale=locale)
+    page = await context.new_page()
+    watch.follow(page)
+    await open_page(page, stage)
+    assert await page.evaluate("document.documentElement.lang") == lang
+    await expect(page.locator(".composer-field")).to_have_attribute("placeholder", placeholder)
+    await context.close()
+
+
 async def test_an_absent_bot_is_announced(page: Page, stage: Stage) -> None:
     """Last: it takes the bot away."""
     await stage.bot.close()

@@ -2,13 +2,13 @@
 
 import { en } from "./strings-en.js";
 import { zh } from "./strings-zh.js";
+import { zhTw } from "./strings-zh-tw.js";
 
 /** The browser's language as Discord spells it, e.g. "en-US", "zh-CN". */
 export const locale = discordLocale(navigator.language || "en-US");
-const chinese = locale.startsWith("zh");
-const words = chinese ? zh : en;
+const [words, lang] = { "zh-CN": [zh, "zh-Hans"], "zh-TW": [zhTw, "zh-Hant"] }[locale] ?? [en, "en"];
 
-document.documentElement.lang = chinese ? (locale === "zh-TW" ? "zh-Hant" : "zh-Hans") : "en";
+document.documentElement.lang = lang;
 
 /**
  * @param {keyof typeof en} key
@@ -44,6 +44,7 @@ function localised(plain, table) {
 
 function discordLocale(tag) {
   const lower = tag.toLowerCase();
+  if (lower.startsWith("zh-hans")) return "zh-CN"; // in Hong Kong and Macau too
   if (lower.startsWith("zh")) return /hant|tw|hk|mo/.test(lower) ? "zh-TW" : "zh-CN";
   if (lower === "en-gb") return "en-GB";
   if (lower.startsWith("en")) return "en-US";
