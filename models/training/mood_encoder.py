@@ -126,7 +126,7 @@ def train(recipe: Recipe, rows: list[Row], start: Path, out: Path) -> Path:
     by_source = {name: [row for row in trained if row.source == name] for name in recipe.shares}
     held = _held(rows, tokenizer)
     parameters = _groups(net, recipe)
-    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=True)
     progress = _resume(net, optimizer, out)
     log = (out / "log.txt").open("a", encoding="utf-8")
     began, cpu_began = time.time() - progress.seconds, time.process_time() - progress.cpu_seconds
