@@ -32,8 +32,8 @@ _ROUND = 1024  # rows drawn at once, sorted by length within
 PAD = 1
 # Rows of each set in a round. Tweets and Weibo posts know "neutral", chat lines are what is read, reviews are many.
 SHARES = {
-    "semeval": 240, "goemotions": 140, "sst2": 280, "tweeteval_emotion": 14, "smp2020": 100, "chnsenticorp": 50,
-    "chnsenticorp_htl": 14, "waimai_10k": 50, "online_shopping_10_cats": 50, "cped": 10, "chat_lines": 80,
+    "semeval": 230, "goemotions": 100, "sst2": 300, "tweeteval_emotion": 14, "smp2020": 110, "chnsenticorp": 80,
+    "chnsenticorp_htl": 20, "waimai_10k": 70, "online_shopping_10_cats": 60, "cped": 8, "chat_lines": 130,
 }  # fmt: skip
 
 
