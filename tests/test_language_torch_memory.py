@@ -67,9 +67,11 @@ def config(model: TinyModel, data_dir: Path, memory_mib: int) -> WorkerConfig:
     )
 
 
+@pytest.mark.parametrize("blas_threads", ["1", "2"])  # with one, OpenBLAS once looked for memory for ever
 async def test_a_torch_worker_serves_within_its_bound_and_says_when_it_is_too_low(
-    tiny_model: TinyModel, tmp_path: Path
+    tiny_model: TinyModel, tmp_path: Path, blas_threads: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", blas_threads)
     leaks = Leaks()
     engine, too_low = (LocalEngine([config(tiny_model, tmp_path, memory)]) for memory in (1_500, 300))
     started, refused = await asyncio.gather(engine.start(), too_low.start(), return_exceptions=True)

@@ -3,9 +3,11 @@ setting.
 """
 
 import os
+import resource
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -89,3 +91,15 @@ def gpu_count(environment: Mapping[str, str]) -> int:
         return 0
     there = sum(line.startswith("GPU ") for line in answer.stdout.splitlines()) if answer.returncode == 0 else 0
     return there if chosen is None else min(there, len(names))
+
+
+@contextmanager
+def unbounded_memory() -> Iterator[None]:
+    """For the import of a library that can't bear a bound: where OpenBLAS doesn't get its buffers it tries for ever,
+    and holds the interpreter's lock meanwhile. What was taken counts afterwards."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

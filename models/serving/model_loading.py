@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from models.language.story_model import StoryModel
-from models.serving.machine import memory_bytes
+from models.serving.machine import memory_bytes, unbounded_memory
 from models.serving.wire import WorkerConfig
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def _is_for_torch(config: WorkerConfig, weights_format: str) -> bool:
 
 def _transformers_model(config: WorkerConfig, weights: "LocalModel", adapter: "Adapter | None") -> StoryModel:
     try:
-        from models.language.transformer import BatchLimits, TransformersModel
+        with unbounded_memory():
+            from models.language.transformer import BatchLimits, TransformersModel
     except ImportError as error:
         raise RuntimeError(
             f"this model needs torch and transformers ({error}): install them with pip install 'inkwell[torch]'"

@@ -74,7 +74,9 @@ def bound_process(niceness: int, max_memory_bytes: int | None) -> None:
     os.nice(niceness)
     if max_memory_bytes is not None:
         # RLIMIT_DATA and not RLIMIT_AS: mapped weight files and reserved address space cost no memory.
-        resource.setrlimit(resource.RLIMIT_DATA, (max_memory_bytes, max_memory_bytes))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        bound = max_memory_bytes if hard == resource.RLIM_INFINITY else min(max_memory_bytes, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))  # machine.unbounded_memory lifts it for an import
 
 
 def run_process(name: str, decode: Callable[[bytes], Message], serve: Callable[[Channel[Message]], None]) -> NoReturn:
