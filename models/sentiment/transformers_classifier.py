@@ -10,6 +10,7 @@ import numpy as np
 from models.sentiment.answer import LABELS, SURE_FROM
 from models.sentiment.reading import read
 from models.sentiment.scorer import prepare
+from models.serving.machine import unbounded_memory
 from models.serving.short_model import ShortModelMissingError
 from models.serving.short_requests import Label, Method, Mood
 
@@ -26,8 +27,9 @@ class TransformersClassifier:
     def __init__(self, model: str, name: Method = "default", *, device: str = "") -> None:
         self.name: Method = name
         try:
-            import torch
-            from transformers import AutoModelForSequenceClassification, AutoTokenizer
+            with unbounded_memory():
+                import torch
+                from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
             self._torch = torch
             self._tokenizer: Any = AutoTokenizer.from_pretrained(model)

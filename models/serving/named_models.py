@@ -12,6 +12,7 @@ from typing import Final
 
 from models.language.story_model import Emit, StoryModel, StoryModelMissingError
 from models.language.weight_files import WeightsError
+from models.serving.machine import unbounded_memory
 from models.serving.model_loading import load_story_model
 from models.serving.requests import DEFAULT_MODEL, StoryOutput, StoryRequest
 from models.serving.wire import WorkerConfig
@@ -148,10 +149,11 @@ def _ngram(config: WorkerConfig) -> StoryModel:
 def _house(config: WorkerConfig) -> StoryModel:
     torch_is_taken = "torch" in sys.modules  # by the main model, which has set its own number of threads
     try:
-        import torch
+        with unbounded_memory():
+            import torch
 
-        from models.language.gpt import GPT
-        from models.language.house_story import HouseStoryModel
+            from models.language.gpt import GPT
+            from models.language.house_story import HouseStoryModel
     except ImportError as error:
         raise StoryModelMissingError(
             f"the house voice needs torch and transformers ({error}): pip install 'inkwell[torch]'"
