@@ -24,10 +24,16 @@ def rows() -> list[Row]:
     ]  # type: ignore[arg-type]
 
 
-def tuned(tmp_path: Path, rate: float) -> Path:
+def tuned(tmp_path: Path, rate: float, frozen_layers: int = 1) -> Path:
     start = write_small_moods(tmp_path / "start")
     recipe = Recipe(
-        steps=40, frozen_layers=1, rate=rate, head_rate=rate, shares={"semeval": 30}, weight_decay=0.0, bf16=False
+        steps=40,
+        frozen_layers=frozen_layers,
+        rate=rate,
+        head_rate=rate,
+        shares={"semeval": 30},
+        weight_decay=0.0,
+        bf16=False,
     )
     train(recipe, rows(), start, tmp_path / "run")
     (tmp_path / "exported").mkdir()
@@ -56,6 +62,11 @@ def test_tuning_on_changes_the_top_learns_and_keeps_vocabulary_and_lower_layers(
     log = [json.loads(line) for line in (tmp_path / "run" / "log.txt").read_text().splitlines()]
     assert log[-1]["loss"] < log[0]["loss"]
     assert log[-1]["semeval"] > 0.9
+
+
+def test_where_no_layer_is_frozen_the_embeddings_learn_too(tmp_path: Path) -> None:
+    found, before = load(tuned(tmp_path, 0.01, frozen_layers=0) / "encoder.safetensors"), random_encoder()
+    assert not np.allclose(found.matrices["word"].floats(), before.matrices["word"].floats(), atol=1e-2)
 
 
 def test_two_beginnings_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 
 _CGROUP = Path("/sys/fs/cgroup")
+_lifting = threading.Lock()
 _NVIDIA_SMI_S = 20.0  # a driver that is being loaded takes seconds
 
 
@@ -97,9 +99,10 @@ def gpu_count(environment: Mapping[str, str]) -> int:
 def unbounded_memory() -> Iterator[None]:
     """For the import of a library that can't bear a bound: where OpenBLAS doesn't get its buffers it tries for ever,
     and holds the interpreter's lock meanwhile. What was taken counts afterwards."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    with _lifting:  # else one of two at once would take the lifted bound for the bound
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

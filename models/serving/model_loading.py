@@ -94,7 +94,8 @@ def _is_for_torch(config: WorkerConfig, weights_format: str) -> bool:
     driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
     if config.device == "cpu" or not driver or importlib.util.find_spec("torch") is None:
         return False
-    import torch
+    with unbounded_memory():
+        import torch
 
     return torch.cuda.is_available()
 
