@@ -163,6 +163,11 @@ def _add_commands(bot: PageBot) -> None:
     async def library(interaction: discord.Interaction) -> None:
         await interaction.response.send_message(view=Library())
 
+    @bot.tree.command(name="dream", description="A picture")
+    @app_commands.describe(seed="The same seed gives the same picture", look="What it shows")
+    async def dream(interaction: discord.Interaction, seed: int | None = None, look: str | None = None) -> None:
+        await interaction.response.send_message(f"A dream of {look}, seed {seed}.")
+
     @bot.tree.command(name="silence", description="Never answers")
     async def silence(interaction: discord.Interaction) -> None:
         """Says nothing, so that the page has to."""

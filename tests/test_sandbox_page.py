@@ -73,6 +73,31 @@ async def test_autocomplete_offers_choices_and_sends_their_value(page: Page) -> 
     await expect(last(page)).to_contain_text("This is story 1.")
 
 
+async def test_a_command_with_optional_options_only_is_sent_by_one_enter(page: Page) -> None:
+    await command(page, "dream")
+    await expect(last(page)).to_contain_text("A dream of None, seed None.")
+
+
+async def test_letters_typed_before_any_option_is_chosen_begin_one(page: Page) -> None:
+    await page.keyboard.type("/dream ")
+    await expect(page.locator(".command-chip.entered")).to_be_visible()
+    await page.keyboard.type("owls")
+    await expect(page.get_by_role("combobox", name="look")).to_have_value("owls")
+    await page.keyboard.press("Enter")
+    await expect(last(page)).to_contain_text("A dream of owls, seed None.")
+
+    await page.keyboard.type("/dream ")
+    await expect(page.locator(".command-chip.entered")).to_be_visible()
+    await page.keyboard.type("s")  # "seed" begins with it
+    await expect(page.get_by_role("combobox", name="seed")).to_be_focused()
+    await page.keyboard.type("7")
+    await page.keyboard.press("Backspace")
+    await page.keyboard.press("Backspace")
+    await expect(page.get_by_role("combobox", name="seed")).to_have_count(0)
+    await page.keyboard.press("Enter")
+    await expect(last(page)).to_contain_text("A dream of None, seed None.")
+
+
 async def test_a_button_spins_until_the_bot_answers_and_says_when_it_does_not(page: Page) -> None:
     await command(page, "say", "A lamp in the window")
     message = last(page, "A lamp in the window")

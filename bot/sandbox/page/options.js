@@ -50,19 +50,20 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
     {},
     fields.map((field) => field.node),
   );
-  const row = el("div.option-row", { role: "group", aria: { label: `/${entry.title}` } }, chip, fieldRow, more);
+  // Holds the focus while there is no field: Enter sends, and a letter begins an option.
   const sink = el(
     "button.command-sink.sr-only",
     { type: "button", on: { click: submit, focus: () => explain(null) } },
     t("pressEnter"),
   );
-  if (!entry.options.length) row.append(sink);
+  const row = el("div.option-row", { role: "group", aria: { label: `/${entry.title}` } }, chip, fieldRow, sink, more);
   drawMore();
   row.addEventListener("keydown", keys);
   if (first && fields[0]?.input) fields[0].set(first);
 
   function drawMore() {
     const left = hidden();
+    sink.tabIndex = fields.length ? -1 : 0;
     fill(
       more,
       left.map((option) =>
@@ -95,7 +96,19 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
     fields.splice(at, 1);
     field.node.remove();
     drawMore();
-    (fields[at - 1] ?? fields[0] ?? { focus: () => chip.focus() }).focus();
+    (fields[at - 1] ?? fields[0] ?? sink).focus();
+  }
+
+  /** A letter typed where there is no field yet goes into the option that its name begins, else into the first that
+   * takes words. */
+  function begin(letter) {
+    const open = hidden().filter((option) => option.type !== OptionType.ATTACHMENT);
+    const named = open.find((option) => localName(option).toLowerCase().startsWith(letter.toLowerCase()));
+    const option = named ?? open.find((candidate) => candidate.type === OptionType.STRING) ?? open[0];
+    if (!option) return false;
+    const field = reveal(option);
+    if (option !== named) field.set(letter);
+    return true;
   }
 
   function makeField(option) {
@@ -153,14 +166,6 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
       field.input,
     );
     return field;
-  }
-
-  /** Where no option is required there is no field yet to explain. */
-  function introduce(button) {
-    panel.hidden = false;
-    fill(panelHead, el("strong", {}, `/${entry.title}`), el("span", {}, entry.description));
-    fill(panelBody);
-    button.focus();
   }
 
   function explain(field) {
@@ -243,6 +248,8 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
     if (event.key === "Escape") {
       event.preventDefault();
       leave("");
+    } else if (event.target === sink && isLetter(event)) {
+      if (begin(event.key)) event.preventDefault();
     } else if (step && field?.list?.size()) {
       event.preventDefault();
       field.list.move(step);
@@ -266,6 +273,9 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
       else fields[fields.indexOf(field) - 1].focus();
     }
   }
+
+  const isLetter = ({ key, ctrlKey, metaKey, altKey }) =>
+    key.length === 1 && key !== " " && !ctrlKey && !metaKey && !altKey;
 
   const entered = (field) => ({ text: field.input.value ?? "", picked: field.picked, file: field.file });
 
@@ -306,8 +316,7 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
     panel,
     problem,
     submit,
-    focus: () =>
-      (fields[0] ?? (entry.options.length ? { focus: () => introduce(more.querySelector("button")) } : sink)).focus(),
+    focus: () => (fields[0] ?? sink).focus(),
     takeFile(file) {
       let field = fields.find((candidate) => candidate.option.type === OptionType.ATTACHMENT && !candidate.file);
       const option = hidden().find((candidate) => candidate.type === OptionType.ATTACHMENT);
