@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch.distributions import Bernoulli, kl_divergence
 from typer.testing import CliRunner
 
 from models.mood_cli import mood
 from models.sentiment.encoder_weights import load
 from models.training.mood_corpus import Row
-from models.training.mood_encoder import Recipe, train
+from models.training.mood_encoder import Recipe, consistency_loss, train
 from models.training.mood_export import export
 from tests.small_moods import random_encoder, write_small_moods
 
@@ -24,7 +26,7 @@ def rows() -> list[Row]:
     ]  # type: ignore[arg-type]
 
 
-def tuned(tmp_path: Path, rate: float, frozen_layers: int = 1) -> Path:
+def tuned(tmp_path: Path, rate: float, frozen_layers: int = 1, consistency: float = 0.0) -> Path:
     start = write_small_moods(tmp_path / "start")
     recipe = Recipe(
         steps=40,
@@ -33,6 +35,7 @@ def tuned(tmp_path: Path, rate: float, frozen_layers: int = 1) -> Path:
         head_rate=rate,
         shares={"semeval": 30},
         weight_decay=0.0,
+        consistency=consistency,
         bf16=False,
     )
     train(recipe, rows(), start, tmp_path / "run")
@@ -67,6 +70,23 @@ def test_tuning_on_changes_the_top_learns_and_keeps_vocabulary_and_lower_layers(
 def test_where_no_layer_is_frozen_the_embeddings_learn_too(tmp_path: Path) -> None:
     found, before = load(tuned(tmp_path, 0.01, frozen_layers=0) / "encoder.safetensors"), random_encoder()
     assert not np.allclose(found.matrices["word"].floats(), before.matrices["word"].floats(), atol=1e-2)
+
+
+def test_consistency_is_the_mean_divergence_of_two_passes_in_both_directions() -> None:
+    generator = torch.Generator().manual_seed(3)
+    first, second = (torch.randn(5, 2, 2, generator=generator) for _ in range(2))
+    languages = torch.tensor([0, 1, 1, 0, 1])
+    own = [Bernoulli(logits=logits[torch.arange(5), languages]) for logits in (first, second)]
+    expected = (kl_divergence(own[0], own[1]) + kl_divergence(own[1], own[0])).mean() / 2
+    assert torch.isclose(consistency_loss(first, second, languages), expected)
+    assert consistency_loss(first, first, languages) == 0
+
+
+def test_two_passes_of_each_row_learn_too(tmp_path: Path) -> None:
+    tuned(tmp_path, 0.01, consistency=1.0)
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.txt").read_text().splitlines()]
+    assert log[-1]["loss"] < log[0]["loss"]
+    assert log[-1]["semeval"] > 0.9
 
 
 def test_two_beginnings_are_refused(tmp_path: Path) -> None:

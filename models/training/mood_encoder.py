@@ -54,6 +54,7 @@ class Recipe:
     least_count: int = 3  # of a piece in the training rows, to stay in the vocabulary
     most_pieces: int = 36_000
     shares: dict[str, int] = field(default_factory=lambda: dict(SHARES))
+    consistency: float = 0.0  # weight of the divergence between two passes of a row (`consistency_loss`); 0: one pass
     bf16: bool = True  # arithmetic only; slower than fp32 on a processor that has no bf16 of its own
 
 
@@ -100,6 +101,16 @@ def mood_loss(logits: Tensor, labels: Tensor, languages: Tensor, three: Tensor) 
     stage_1 = F.binary_cross_entropy_with_logits(own[:, 0], polar.float(), reduction="none") * three
     stage_2 = F.binary_cross_entropy_with_logits(own[:, 1], (labels == 2).float(), reduction="none") * polar
     return (stage_1.sum() + stage_2.sum()) / (three.sum() + polar.sum()).clamp(min=1)
+
+
+def consistency_loss(first: Tensor, second: Tensor, languages: Tensor) -> Tensor:
+    """R-Drop (Liang et al. 2021, eq. 2): the mean over both directions, both decisions of a row's own language and all
+    rows of the Kullback-Leibler divergence, in nats, between two passes of the same rows with other dropout. `first`
+    and `second`: logits (batch, languages, 2)."""
+    rows = torch.arange(len(languages))
+    one, two = first[rows, languages], second[rows, languages]  # (batch, 2)
+    # Of two Bernoullis with logits a and b, KL(a|b) + KL(b|a) = (sigmoid(a) - sigmoid(b)) (a - b).
+    return ((torch.sigmoid(one) - torch.sigmoid(two)) * (one - two)).mean() / 2
 
 
 def padded(ids: list[list[int]]) -> Tensor:
@@ -231,11 +242,17 @@ def _step(net: MoodNet, optimizer: torch.optim.Optimizer, recipe: Recipe, ids: T
     net.layers[: recipe.frozen_layers].eval()
     # On rows of some thirty tokens the fused attention's backward pass is slow: plain products are a quarter faster.
     attention = sdpa_kernel(SDPBackend.MATH)
+    passes = 2 if recipe.consistency else 1
+    ids = ids.repeat(passes, 1)
     with attention, torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
         with torch.set_grad_enabled(net.word.weight.requires_grad):
             lower = net.lower(ids, recipe.frozen_layers)
         logits = net.upper(lower, ids, recipe.frozen_layers)
-    loss = mood_loss(logits.float(), *_tensors(rows))
+    labels, languages, three = _tensors(rows)
+    found = logits.float().chunk(passes)
+    loss = torch.stack([mood_loss(one, labels, languages, three) for one in found]).mean()
+    if recipe.consistency:
+        loss = loss + recipe.consistency * consistency_loss(found[0], found[1], languages)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_([p for p in net.parameters() if p.requires_grad], 1.0)
