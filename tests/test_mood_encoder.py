@@ -26,7 +26,7 @@ def rows() -> list[Row]:
     ]  # type: ignore[arg-type]
 
 
-def tuned(tmp_path: Path, rate: float, frozen_layers: int = 1, consistency: float = 0.0) -> Path:
+def tuned(tmp_path: Path, rate: float, frozen_layers: int = 1, consistency: float = 0.0, kept: float = 0.4) -> Path:
     start = write_small_moods(tmp_path / "start")
     recipe = Recipe(
         steps=40,
@@ -36,6 +36,7 @@ def tuned(tmp_path: Path, rate: float, frozen_layers: int = 1, consistency: floa
         shares={"semeval": 30},
         weight_decay=0.0,
         consistency=consistency,
+        kept=kept,
         bf16=False,
     )
     train(recipe, rows(), start, tmp_path / "run")
@@ -87,6 +88,17 @@ def test_two_passes_of_each_row_learn_too(tmp_path: Path) -> None:
     log = [json.loads(line) for line in (tmp_path / "run" / "log.txt").read_text().splitlines()]
     assert log[-1]["loss"] < log[0]["loss"]
     assert log[-1]["semeval"] > 0.9
+
+
+def test_a_part_of_the_encoder_that_it_began_with_is_kept(tmp_path: Path) -> None:
+    before = random_encoder().matrices["layers.1.up"].floats()
+    whole, mixed, none = (
+        load(tuned(tmp_path / str(kept), 0.01, kept=kept) / "encoder.safetensors").matrices["layers.1.up"].floats()
+        for kept in (0.0, 0.4, 1.0)
+    )
+    assert np.allclose(none, before, atol=1e-3)
+    assert np.allclose(mixed, 0.6 * whole + 0.4 * before, atol=2e-2)
+    assert not np.allclose(mixed, whole, atol=2e-2)
 
 
 def test_two_beginnings_are_refused(tmp_path: Path) -> None:
