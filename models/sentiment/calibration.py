@@ -97,16 +97,22 @@ def _newton(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Flo
 
 
 def fit_calibration(
-    logits: Floats, labels: NDArray[np.int64], knows_neutral: NDArray[np.bool_], sources: Sequence[str]
+    logits: Floats,
+    labels: NDArray[np.int64],
+    knows_neutral: NDArray[np.bool_],
+    sources: Sequence[str],
+    *,
+    even: bool = False,
 ) -> Calibration:
     """`logits` (tiers, rows, 2), `labels` 0, 1, 2 for negative, neutral, positive. Rows of two-class corpora
     (`knows_neutral` False) say nothing about "polar". A source weighs as the root of its size, so that many rows of one
     kind don't decide alone; its positive and negative rows weigh the same together, for how often people praise is the
-    source's habit and not the reader's to assume."""
+    source's habit and not the reader's to assume. With `even` its neutral rows do too, as a third of it."""
     polar = labels != 1
     stages = []
     for number, (mask, side) in enumerate(((knows_neutral, polar), (polar, labels == 2))):
-        weights = _weights(np.asarray(sources)[mask], side[mask] if number else np.ones(int(mask.sum()), bool))
+        classes = side if number else labels if even else np.zeros(len(labels), np.int64)
+        weights = source_weights(np.asarray(sources)[mask], classes[mask])
         stages.append(fit_stage(logits[:, mask, number].T, side[mask], weights))
     fitted = Calibration(polar=stages[0], positive=stages[1], sure_from=0.5)
     rows = fitted.probabilities(logits)
@@ -115,15 +121,16 @@ def fit_calibration(
     return msgspec.structs.replace(fitted, sure_from=round(float(np.quantile(three, 1 - COVERAGE)), 4))
 
 
-def _weights(sources: NDArray[np.str_], side: NDArray[np.bool_]) -> Floats:
-    """Of each row: a source's rows together weigh the root of their number, half of it on each side."""
+def source_weights(sources: NDArray[np.str_], classes: NDArray[np.generic]) -> Floats:
+    """Of each row, (rows,) with mean 1: a source's rows together weigh the root of their number, and each of its
+    `classes` an equal part of that."""
     weights = np.zeros(len(sources))
     for source in np.unique(sources):
         own = sources == source
-        sides = [own & side, own & ~side]
-        share = np.sqrt(own.sum()) / sum(bool(part.any()) for part in sides)
-        for part in sides:
-            weights[part] = share / max(int(part.sum()), 1)
+        found = np.unique(classes[own])
+        for each in found:
+            part = own & (classes == each)
+            weights[part] = np.sqrt(own.sum()) / len(found) / part.sum()
     weights *= len(sources) / weights.sum()
     return weights
 

@@ -6,7 +6,7 @@ running sum of c[i]·P^i modulo 2^64; then (S[j] - S[i])·P^-i is the same numbe
 piece's hash costs two look-ups (Karp and Rabin 1987). Python's own `hash` differs between processes and isn't used.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -47,19 +47,50 @@ class Features:
     spans: NDArray[np.int32] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """Texts as one row of folded code points, and their tokens. Of each code point its text (`text_of`), its place in
+    it (`where`) and its kind; `upper` were capitals. Of each token its `begin` and `end` in that row, its text
+    (`owner`), its kind, the hash of its spelling and whether a negation reaches it. `elongated`: of each text."""
+
+    texts: int
+    codes: Ints
+    text_of: Ints
+    where: Ints
+    kinds: Ints
+    upper: NDArray[np.bool_]
+    elongated: NDArray[np.bool_]
+    running: Codes
+    begin: Ints
+    end: Ints
+    owner: Ints
+    token_kinds: Ints
+    hashes: Codes
+    negated: NDArray[np.bool_]
+
+    def hashed(self, begin: Ints, end: Ints, salt: int) -> Codes:
+        """Of the pieces between these places of the row."""
+        inverse = _powers(len(self.codes) + 1)[1]
+        return _mixed((self.running[end] - self.running[begin]) * inverse[begin], salt)
+
+
 def extract(texts: Sequence[str], language: Literal["en", "zh"], *, spans: bool = False) -> Features:
     """The features of cleaned texts. An empty text has none but the counts'."""
+    return features_of(split(texts, language), language, spans=spans)
+
+
+def split(texts: Sequence[str], language: Literal["en", "zh"]) -> Units:
+    """Cleaned texts as code points and tokens: runs of one kind; Han characters and emoji stand alone; separators are
+    none. "soooo" is "soo": a third equal character and all after it go, but are told of."""
     folded = [f" {text} ".replace("\0", " ") for text in texts]  # a NUL parts the texts of a batch
     raw = np.frombuffer("\0".join([*folded, ""]).encode("utf-32-le", "ignore"), dtype=np.uint32).astype(np.int64)
-    if not len(raw):
-        return Features(index=np.zeros(0, np.int32), starts=np.zeros(len(texts) + 1, np.int64),
-                        spans=np.zeros((0, 2), np.int32) if spans else None)  # fmt: skip
-    raw = np.minimum(raw, _LAST)
+    raw = np.minimum(raw, LAST_CODE)
     kinds, lower = _tables()
-    text_of = np.cumsum(raw == 0) - (raw == 0)
-    where = np.arange(len(raw)) - np.concatenate([[0], np.flatnonzero(raw == 0)[:-1] + 1])[text_of]
+    parting = raw == 0
+    text_of = np.cumsum(parting) - parting
+    firsts = np.concatenate([[0], np.flatnonzero(parting)[:-1] + 1]) if len(raw) else np.zeros(0, np.int64)
+    where = np.arange(len(raw)) - firsts[text_of]
     codes = lower[raw]
-    # "soooo" is "soo": a third equal character and all after it go, but are counted.
     longer = np.zeros(len(codes), bool)
     longer[2:] = (codes[2:] == codes[1:-1]) & (codes[2:] == codes[:-2]) & (kinds[codes[2:]] == _WORD)
     upper = (codes != raw) & ~longer
@@ -72,29 +103,37 @@ def extract(texts: Sequence[str], language: Literal["en", "zh"], *, spans: bool 
     running = np.zeros(len(codes) + 1, np.uint64)
     np.cumsum((codes + 1).astype(np.uint64) * powers[0][:-1], out=running[1:])
 
-    def hashed(begin: Ints, end: Ints, salt: int) -> Codes:
-        return _mixed((running[end] - running[begin]) * powers[1][begin], salt)
-
-    # Tokens: runs of one kind; Han characters and emoji stand alone; separators are none.
     border = np.ones(len(codes), bool)
     border[1:] = (kind[1:] != kind[:-1]) | (kind[1:] == _SINGLE)
     begin = np.flatnonzero(border)
-    end = np.append(begin[1:], len(codes))
+    end = np.append(begin[1:], len(codes))[: len(begin)]
     real = kind[begin] != _SEPARATOR
     begin, end = begin[real], end[real]
-    owner, token_kind = text_of[begin], kind[begin]
-    plain = hashed(begin, end, 0)
+    owner, token_kinds = text_of[begin], kind[begin]
+    hashes = _mixed((running[end] - running[begin]) * powers[1][begin], 0)
+    negated = _negated(np.isin(hashes, _negations(language)), token_kinds == _MARK, owner)
+    return Units(
+        texts=len(texts), codes=codes, text_of=text_of, where=where, kinds=kind, upper=upper, elongated=elongated,
+        running=running, begin=begin, end=end, owner=owner, token_kinds=token_kinds, hashes=hashes, negated=negated,
+    )  # fmt: skip
+
+
+def features_of(units: Units, language: Literal["en", "zh"], *, spans: bool = False) -> Features:
+    codes, text_of, begin, end, owner = units.codes, units.text_of, units.begin, units.end, units.owner
+    if not units.texts:
+        return Features(index=np.zeros(0, np.int32), starts=np.zeros(1, np.int64),
+                        spans=np.zeros((0, 2), np.int32) if spans else None)  # fmt: skip
     rows: list[Ints] = [owner]
-    hashes: list[Codes] = [_mixed(plain, _SALT_WORD)]
+    hashes: list[Codes] = [_mixed(units.hashes, _SALT_WORD)]
     places: list[tuple[Ints, Ints]] = [(begin, end)]
     if len(begin) > 1:
         pair = owner[1:] == owner[:-1]
         rows.append(owner[1:][pair])
-        hashes.append(_mixed(plain[:-1][pair] * _MIX + plain[1:][pair], _SALT_PAIR))
+        hashes.append(_mixed(units.hashes[:-1][pair] * _MIX + units.hashes[1:][pair], _SALT_PAIR))
         places.append((begin[:-1][pair], end[1:][pair]))
-    negated = _negated(np.isin(plain, _negations(language)), token_kind == _MARK, owner)
+    negated = units.negated
     rows.append(owner[negated])
-    hashes.append(_mixed(plain[negated], _SALT_NEGATED))
+    hashes.append(_mixed(units.hashes[negated], _SALT_NEGATED))
     places.append((begin[negated], end[negated]))
 
     end_of_text = np.append(np.flatnonzero(codes == 0), len(codes))[text_of]  # where each character's text ends
@@ -102,12 +141,12 @@ def extract(texts: Sequence[str], language: Literal["en", "zh"], *, spans: bool 
         at = np.arange(max(0, len(codes) - size + 1))
         at = at[(at + size <= end_of_text[at]) & (codes[at] != 0)]
         if size == 1:
-            at = at[kind[at] == _SINGLE]
+            at = at[units.kinds[at] == _SINGLE]
         rows.append(text_of[at])
-        hashes.append(hashed(at, at + size, _SALT_PIECE + size))
+        hashes.append(units.hashed(at, at + size, _SALT_PIECE + size))
         places.append((at, at + size))
 
-    counts = _counts(codes, upper, elongated, text_of, len(texts))
+    counts = _counts(codes, units.upper, units.elongated, text_of, units.texts)
     whole = np.zeros(len(counts[0]), np.int64)
     rows.append(counts[0])
     hashes.append(counts[1])
@@ -116,13 +155,26 @@ def extract(texts: Sequence[str], language: Literal["en", "zh"], *, spans: bool 
     row = np.concatenate(rows)
     order = np.argsort(row, kind="stable")
     index = (np.concatenate(hashes) >> np.uint64(64 - BITS)).astype(np.int32)[order]
-    starts = np.searchsorted(row[order], np.arange(len(texts) + 1))
+    starts = np.searchsorted(row[order], np.arange(units.texts + 1))
     found = None
     if spans:
-        last = np.append(where, 0)
-        pieces = [np.stack([last[a], last[np.maximum(b - 1, 0)] + (b > a)], axis=1) for a, b in places]
-        found = (np.concatenate(pieces)[order] - 1).astype(np.int32)  # the added space in front is no part of the text
+        pieces = [np.stack(spans_of(units, a, b), axis=1) for a, b in places]
+        found = np.concatenate(pieces)[order].astype(np.int32)
     return Features(index=index, starts=starts, spans=found)
+
+
+def spans_of(units: Units, begin: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """Where these pieces of the row begin and end in their texts; the space added in front is no part of a text."""
+    last = np.append(units.where, 0)
+    return last[begin] - 1, last[np.maximum(end - 1, 0)] + (end > begin) - 1
+
+
+def hash_of(spelling: str) -> int:
+    """As `Units.hashes` has it for a token of this (folded) spelling."""
+    total = 0
+    for place, char in enumerate(spelling):
+        total = (total + (ord(char) + 1) * pow(_P, place, 1 << 64)) % (1 << 64)
+    return int(_mixed(np.array([total], np.uint64), 0)[0])
 
 
 def _mixed(hashes: Codes, salt: int) -> Codes:
@@ -165,15 +217,15 @@ def _counts(
     return rows, _mixed(values.astype(np.uint64), _SALT_COUNT)
 
 
-_LAST = 0x1FFFF  # beyond lie only rare ideographs and private characters
+LAST_CODE = 0x1FFFF  # beyond lie only rare ideographs and private characters
 
 
 @cache
 def _tables() -> tuple[Ints, Ints]:
     """For each code point its kind and its lower-case form."""
-    kinds = np.full(_LAST + 1, _MARK, np.int64)
-    lower = np.arange(_LAST + 1, dtype=np.int64)
-    for code in range(_LAST + 1):
+    kinds = np.full(LAST_CODE + 1, _MARK, np.int64)
+    lower = np.arange(LAST_CODE + 1, dtype=np.int64)
+    for code in range(LAST_CODE + 1):
         if 0xD800 <= code <= 0xDFFF:
             continue
         char = chr(code)
@@ -186,7 +238,7 @@ def _tables() -> tuple[Ints, Ints]:
         elif 0x2190 <= code <= 0x2BFF or code >= 0x1F000:
             kinds[code] = _SINGLE
         small = char.lower()
-        if len(small) == 1 and ord(small) <= _LAST:
+        if len(small) == 1 and ord(small) <= LAST_CODE:
             lower[code] = ord(small)
     return kinds, lower
 
@@ -209,11 +261,4 @@ def _powers(length: int) -> tuple[Codes, Codes]:
 
 @cache
 def _negations(language: Literal["en", "zh"]) -> Codes:
-    return np.array(sorted({_hash_of(word) for word in _NEGATIONS[language]}), np.uint64)
-
-
-def _hash_of(word: Iterable[str]) -> int:
-    total = 0
-    for place, char in enumerate(word):
-        total = (total + (ord(char) + 1) * pow(_P, place, 1 << 64)) % (1 << 64)
-    return int(_mixed(np.array([total], np.uint64), 0)[0])
+    return np.array(sorted({hash_of(word) for word in _NEGATIONS[language]}), np.uint64)

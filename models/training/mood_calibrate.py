@@ -16,13 +16,14 @@ from models.sentiment.linear import LANGUAGES, LinearScorer
 from models.sentiment.rule_scorer import RuleScorer
 from models.sentiment.scorer import ModelLanguage, Scorer, prepare
 from models.training.mood_corpus import LABELS, Row, percent_of
+from models.training.mood_linear import EVEN
 
 # Rules weigh in Chinese only: there Weibo and chat lines gain a point or more by them, while in English SST-2 loses
 # half a point and chat lines gain none. (Seen on development rows; rows that the rules were tuned on don't calibrate.)
 DEFAULT_MEMBERS: dict[ModelLanguage, tuple[str, ...]] = {"en": ("linear", "encoder"), "zh": DEFAULT_TIERS}
 # CPED's labels depend on the scene, and nothing that a person writes to a bot looks like them.
 LEFT_OUT = frozenset({"cped"})
-_MOST_OF_A_SOURCE = 400
+_MOST_OF_A_SOURCE = 2000
 
 
 def calibration_rows(rows: Sequence[Row]) -> list[Row]:
@@ -56,7 +57,9 @@ def calibrate(rows: Sequence[Row], folder: Path) -> Calibrations:
             sources = [row.source for row, mine in zip(chosen, own, strict=True) if mine]
             members = DEFAULT_MEMBERS[language] if method == "default" else tiers
             columns = [tiers.index(tier) for tier in members]
-            found_one = fit_calibration(scores[columns][:, own], labels[own], three[own], sources)
+            found_one = fit_calibration(
+                scores[columns][:, own], labels[own], three[own], sources, even=language in EVEN
+            )
             fitted[language] = widened(found_one, columns, len(tiers))
         found[method] = fitted
     save_calibrations(found, folder / "calibration.json")

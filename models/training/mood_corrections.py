@@ -23,7 +23,7 @@ from models.sentiment.calibration import Stage as Reading
 from models.sentiment.combination import DEFAULT_TIERS
 from models.sentiment.encoder import load_encoder
 from models.sentiment.features import BITS, extract
-from models.sentiment.linear import LANGUAGES, LinearScorer, expand, linear_file, save_linear
+from models.sentiment.linear import LANGUAGES, LinearScorer, expand, linear_file, save_linear, tones_in
 from models.sentiment.rule_scorer import RuleScorer
 from models.sentiment.scorer import ModelLanguage, Prepared, Scorer
 
@@ -121,7 +121,7 @@ def fit_corrections(
             weights[active] += added[:-1]
             stages[stage] = (weights, bias + float(added[-1]))
             learned[f"{language}_{name}"] = len(rows)
-        save_linear(linear_file(folder, language), stages)
+        save_linear(linear_file(folder, language), stages, tones_in(linear_file(shipped, language)))
     return learned
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from models.sentiment.clean_text import clean
+from models.sentiment.encoder import load_encoder
 from models.training import mood_linear
 from models.training.mood_calibrate import calibrate
 from models.training.mood_corpus import LABELS, CorpusLanguage, Row
@@ -31,8 +32,6 @@ def train_all(
     `start`: e5's file, or a folder with an encoder that was tuned before."""
     out.mkdir(parents=True, exist_ok=True)
     held_back = [*rows, *(chat_rows(chat) if chat else [])]
-    say("Fitting the fast tier …")
-    mood_linear.fit(rows, out, seed)
     if run or start:
         from models.training.mood_export import export
     if run:
@@ -47,6 +46,8 @@ def train_all(
     elif not all((out / name).is_file() for name in ENCODER_FILES):
         for name in ENCODER_FILES:
             shutil.copyfile(MOODS_FOLDER / name, out / name)
+    say("Fitting the fast tier, which the encoder teaches …")
+    mood_linear.fit(rows, out, seed, teacher=load_encoder(out))
     say("Calibrating …")
     calibrate(held_back, out)
     say(f"The weights are in {out}.")
