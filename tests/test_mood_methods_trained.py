@@ -273,6 +273,16 @@ def test_without_its_reasons_the_fast_tier_says_the_same_mood(moods: Moods) -> N
         assert (bare.label, bare.probabilities, bare.sure) == (told.label, told.probabilities, told.sure)
 
 
+def test_a_tier_that_weighs_nothing_in_a_language_does_not_say_what_decided() -> None:
+    shipped = Moods()
+    text = "I love this but the ending is terrible"
+    for language, weighing in (("en", "linear"), ("zh", "rules")):
+        said = text if language == "en" else "我很喜欢，就是结尾太糟糕了"
+        found = {method: shipped.read([said], method)[0].evidence for method in ("rules", "linear")}
+        assert found["rules"] != found["linear"]
+        assert {e.text for e in shipped.read([said])[0].evidence} == {e.text for e in found[weighing]}
+
+
 def test_one_batch_may_ask_for_several_methods(moods: Moods) -> None:
     methods: list[Method] = ["rules", "linear", "default", "positive_lexicon", "encoder", "negative_lexicon", "linear"]
     found = moods.answer([MoodRequest(text=f"I like it {n}", method=method) for n, method in enumerate(methods)])

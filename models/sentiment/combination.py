@@ -15,7 +15,8 @@ _NOTHING_TO_READ = (0.1, 0.8, 0.1)  # as in methods 1 to 4
 
 
 class CalibratedMethod:
-    """A SentimentMethod of one or several tiers. Evidence is that of the first tier that has some, notes of all."""
+    """A SentimentMethod of one or several tiers. Evidence is that of the first tier that has some and weighs anything
+    in the text's language, notes are of all."""
 
     def __init__(self, name: Method, scorers: Sequence[Scorer], calibration: dict[ModelLanguage, Calibration]) -> None:
         self.name: Method = name
@@ -41,8 +42,10 @@ class CalibratedMethod:
             if not places:
                 continue
             rows = calibration.probabilities(logits[:, places])
+            weights = zip(calibration.polar.weights, calibration.positive.weights, strict=True)
+            deciding = [score for score, own in zip(scores, weights, strict=True) if any(own)]
             for place, row in zip(places, rows.tolist(), strict=True):
-                evidence = next((score.evidence[place] for score in scores if score.evidence[place]), ())
+                evidence = next((score.evidence[place] for score in deciding if score.evidence[place]), ())
                 notes = [note for score in scores for note in score.notes[place]]
                 moods[judged[place]] = self._mood(
                     texts[judged[place]], row, evidence, notes, calibration.sure_from
