@@ -50,6 +50,11 @@ def test_a_negation_turns_a_listed_word_and_a_clause_ends_its_reach() -> None:
     assert 0 < unpleasant[0] < plain[0]
 
 
+def test_a_stretched_word_is_the_listed_one() -> None:
+    assert english()["niiice"] > 0
+    assert tones("niiice")[0][0] == tones("niiiiiice")[0][0] > 0
+
+
 def test_an_emoji_counts_as_a_word() -> None:
     assert tones("👍")[0][0] > 0 > tones("💔")[0][0]
 
@@ -81,6 +86,16 @@ def test_a_chinese_negation_turns_the_word_behind_it() -> None:
     liked, not_liked, behind = tones_of(split(["我很喜欢", "我不喜欢", "不，我喜欢"], "zh"), "zh").features
     assert not_liked[0] < 0 < liked[0]
     assert behind[0] == liked[0]
+
+
+def test_a_sign_of_negation_inside_another_word_negates_nothing() -> None:
+    said = ["我很喜欢", "我特别喜欢", "我非常喜欢", "别人很喜欢", "未来喜欢", "不仅喜欢", "无比喜欢"]
+    found = tones_of(split(said, "zh"), "zh").features[:, 0]
+    assert found.tolist() == pytest.approx([found[0]] * len(said))
+    good, better, bad = tones_of(
+        split(["不错的故事，精彩", "不错，故事精彩", "不错，故事不精彩"], "zh"), "zh"
+    ).features[:, 0]
+    assert good == better > bad
 
 
 def weights_of_tones_only(folder: Path) -> Path:

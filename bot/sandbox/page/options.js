@@ -60,6 +60,7 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
   drawMore();
   row.addEventListener("keydown", keys);
   if (first && fields[0]?.input) fields[0].set(first);
+  else if (first && !fields.length) begin(first);
 
   function drawMore() {
     const left = hidden();
@@ -99,15 +100,12 @@ export function optionEntry(entry, { leave, send, fileProblem, first = "" }) {
     (fields[at - 1] ?? fields[0] ?? sink).focus();
   }
 
-  /** A letter typed where there is no field yet goes into the option that its name begins, else into the first that
-   * takes words. */
-  function begin(letter) {
+  /** Words typed where there is no field yet go into the first option that takes words, else into the first. */
+  function begin(words) {
     const open = hidden().filter((option) => option.type !== OptionType.ATTACHMENT);
-    const named = open.find((option) => localName(option).toLowerCase().startsWith(letter.toLowerCase()));
-    const option = named ?? open.find((candidate) => candidate.type === OptionType.STRING) ?? open[0];
+    const option = open.find((candidate) => candidate.type === OptionType.STRING) ?? open[0];
     if (!option) return false;
-    const field = reveal(option);
-    if (option !== named) field.set(letter);
+    reveal(option).set(words);
     return true;
   }
 
