@@ -24,7 +24,7 @@ _MIX = np.uint64(0xD6E8FEB86659FD93)
 _SCOPE = 4  # words that a negation reaches, unless a mark ends its clause
 _CHARACTER_PIECES = {"en": (3, 4, 5), "zh": (1, 2, 3, 4)}
 
-_SEPARATOR, _WORD, _SINGLE, _MARK = 0, 1, 2, 3
+_SEPARATOR, _WORD, _SINGLE, MARK = 0, 1, 2, 3  # kinds of code points
 _NEGATIONS = {
     "en": ("not", "no", "never", "don't", "dont", "didn't", "didnt", "doesn't", "doesnt", "isn't", "isnt", "wasn't",
            "wasnt", "aren't", "arent", "weren't", "can't", "cant", "cannot", "couldn't", "won't", "wont", "wouldn't",
@@ -51,7 +51,8 @@ class Features:
 class Units:
     """Texts as one row of folded code points, and their tokens. Of each code point its text (`text_of`), its place in
     it (`where`) and its kind; `upper` were capitals. Of each token its `begin` and `end` in that row, its text
-    (`owner`), its kind, the hash of its spelling and whether a negation reaches it. `elongated`: of each text."""
+    (`owner`), its kind, the hash of its spelling, whether it is a negation and whether one reaches it. `elongated`: of
+    each text."""
 
     texts: int
     codes: Ints
@@ -66,6 +67,7 @@ class Units:
     owner: Ints
     token_kinds: Ints
     hashes: Codes
+    negations: NDArray[np.bool_]
     negated: NDArray[np.bool_]
 
     def hashed(self, begin: Ints, end: Ints, salt: int) -> Codes:
@@ -111,10 +113,12 @@ def split(texts: Sequence[str], language: Literal["en", "zh"]) -> Units:
     begin, end = begin[real], end[real]
     owner, token_kinds = text_of[begin], kind[begin]
     hashes = _mixed((running[end] - running[begin]) * powers[1][begin], 0)
-    negated = _negated(np.isin(hashes, _negations(language)), token_kinds == _MARK, owner)
+    negations = np.isin(hashes, _negations(language))
+    negated = reached(negations, token_kinds == MARK, owner)
     return Units(
         texts=len(texts), codes=codes, text_of=text_of, where=where, kinds=kind, upper=upper, elongated=elongated,
-        running=running, begin=begin, end=end, owner=owner, token_kinds=token_kinds, hashes=hashes, negated=negated,
+        running=running, begin=begin, end=end, owner=owner, token_kinds=token_kinds, hashes=hashes, negations=negations,
+        negated=negated,
     )  # fmt: skip
 
 
@@ -182,7 +186,7 @@ def _mixed(hashes: Codes, salt: int) -> Codes:
     return (hashes ^ (hashes >> np.uint64(32))) * _MIX
 
 
-def _negated(negation: NDArray[np.bool_], mark: NDArray[np.bool_], owner: Ints) -> NDArray[np.bool_]:
+def reached(negation: NDArray[np.bool_], mark: NDArray[np.bool_], owner: Ints) -> NDArray[np.bool_]:
     """Which tokens stand within `_SCOPE` after a negation, in its clause."""
     clause = np.cumsum(mark) + owner  # owners only grow, so it changes between texts as well
     found = np.zeros(len(negation), bool)
@@ -223,7 +227,7 @@ LAST_CODE = 0x1FFFF  # beyond lie only rare ideographs and private characters
 @cache
 def _tables() -> tuple[Ints, Ints]:
     """For each code point its kind and its lower-case form."""
-    kinds = np.full(LAST_CODE + 1, _MARK, np.int64)
+    kinds = np.full(LAST_CODE + 1, MARK, np.int64)
     lower = np.arange(LAST_CODE + 1, dtype=np.int64)
     for code in range(LAST_CODE + 1):
         if 0xD800 <= code <= 0xDFFF:

@@ -179,7 +179,7 @@ def train(recipe: Recipe, rows: list[Row], start: Path, out: Path) -> Path:
             break
     log.close()
     state = net.state_dict()
-    if start.is_dir() and recipe.kept:
+    if start.is_dir() and recipe.kept:  # the log's last measures are of the weights before this
         before = from_weights(load(start / "encoder.safetensors")).state_dict()
         state = {name: torch.lerp(value, before[name], recipe.kept) for name, value in state.items()}
     save_file(state, out / "net.safetensors")

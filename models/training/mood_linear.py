@@ -41,8 +41,8 @@ _LEAST_PART = 1e-3  # of a row's target: what is less is left out
 FOLDS = 3
 # Languages whose rows the teacher is asked about; those whose classes are half evened out in training; those whose
 # classes are wholly evened out when tones are weighed and in calibration. English corpora are half neutral and a
-# seventh negative: a reader that expects that overlooks four of nine unpleasant tweets. In Chinese each costs half a
-# point or more on Weibo or takeaway reviews.
+# seventh negative: a reader that expects that overlooks more than a third of unpleasant tweets. In Chinese each costs
+# half a point or more on Weibo or takeaway reviews.
 TAUGHT: frozenset[ModelLanguage] = frozenset({"en"})
 HALF_EVEN: frozenset[ModelLanguage] = frozenset({"en"})
 EVEN: frozenset[ModelLanguage] = frozenset({"en"})
@@ -95,6 +95,10 @@ def fit_stage(
     return model.coef_[0] * scale, float(model.intercept_[0])
 
 
+class OneSidedError(ValueError):
+    """The rows of a decision are all on one side."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
     """Rows of one language as both stages learn from them: `features` (rows, 2**BITS), `labels` and `sources` (rows,),
@@ -114,11 +118,11 @@ class Lesson:
         return (self.knows, polar), (polar, self.labels == LABELS.index("positive"))
 
     def stage(self, number: int, among: NDArray[np.bool_], seed: int) -> Stage:
-        """From the rows `among` (rows,) all. Raises ValueError where they don't hold both sides."""
+        """From the rows `among` (rows,) all. Raises OneSidedError where they don't hold both sides."""
         mask, positive = self.decisions()[number]
         mask = mask & among
         if len(set(positive[mask].tolist())) < 2:
-            raise ValueError(f"The training rows in {self.language} don't hold both sides of a decision.")
+            raise OneSidedError(f"The training rows in {self.language} don't hold both sides of a decision.")
         own = positive[mask].astype(np.float64)
         told = sigmoid(self.told[mask, number] / TEMPERATURE)
         target = np.where(np.isnan(told), own, (1 - TEACHING) * own + TEACHING * told)
@@ -146,8 +150,8 @@ def lesson_of(
 def fit_language(
     rows: Sequence[Row], language: ModelLanguage, seed: int = 1, *, two_class: bool = False
 ) -> list[Stage]:
-    """Both stages, from `rows` of that language; with `two_class` the second alone. Raises ValueError when a stage has
-    no two sides."""
+    """Both stages, from `rows` of that language; with `two_class` the second alone. Raises OneSidedError when a stage
+    has no two sides."""
     lesson = lesson_of(rows, language)
     everything = np.ones(len(lesson.rows), bool)
     return [lesson.stage(number, everything, seed) for number in ((1,) if two_class else (0, 1))]
@@ -200,6 +204,15 @@ def _tones(texts: Sequence[str], language: ModelLanguage) -> NDArray[np.float64]
     return np.concatenate([each.features for each in some])
 
 
+def require_both_sides(rows: Sequence[Row]) -> None:
+    """Raises OneSidedError, before anything costly, where `fit` would."""
+    for language in LANGUAGES:
+        own = training_rows(rows, language)
+        neutral = {row.label == "neutral" for row in own if row.classes == 3 and row.source not in NO_NEUTRAL_STAGE}
+        if len(neutral) < 2 or not {"positive", "negative"} <= {row.label for row in own}:
+            raise OneSidedError(f"The training rows in {language} don't hold both sides of a decision.")
+
+
 def fit(rows: Sequence[Row], folder: Path, seed: int = 1, *, teacher: Scorer | None = None) -> None:
     """Write both languages' weights into `folder`. A `teacher` is asked about the English rows of corpora that know
     "neutral": how sure it is tells more than a label, and less of what an annotator slipped on (distillation, Hinton
@@ -217,7 +230,7 @@ def fit(rows: Sequence[Row], folder: Path, seed: int = 1, *, teacher: Scorer | N
         stages = [lesson.stage(number, everything, seed) for number in (0, 1)]
         try:
             stages, tones = fit_tones(lesson, stages, seed)
-        except ValueError:  # so few rows that a third of them holds all of a side: then the features speak alone
+        except OneSidedError:  # so few rows that a third of them holds all of a side: then the features speak alone
             tones = None
         save_linear(linear_file(folder, language), stages, tones)
 

@@ -30,6 +30,7 @@ def train_all(
 ) -> None:
     """Weights and calibration.json in `out`; the encoder's run, which can go on, in `out`/encoder-run. It begins with
     `start`: e5's file, or a folder with an encoder that was tuned before."""
+    mood_linear.require_both_sides(rows)
     out.mkdir(parents=True, exist_ok=True)
     held_back = [*rows, *(chat_rows(chat) if chat else [])]
     if run or start:
