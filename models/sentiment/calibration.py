@@ -124,15 +124,20 @@ def fit_calibration(
 def source_weights(sources: NDArray[np.str_], classes: NDArray[np.generic]) -> Floats:
     """Of each row, (rows,) with mean 1: a source's rows together weigh the root of their number, and each of its
     `classes` an equal part of that."""
-    weights = np.zeros(len(sources))
+    rows, kinds, alike = class_sizes(sources, classes)
+    weights: Floats = np.sqrt(rows) / kinds / alike
+    weights /= weights.mean()
+    return weights
+
+
+def class_sizes(sources: NDArray[np.str_], classes: NDArray[np.generic]) -> tuple[Floats, Floats, Floats]:
+    """Of each row: how many rows its source has, how many classes, and how many rows of the row's own class."""
+    rows, kinds, alike = np.ones((3, len(sources)))
     for source in np.unique(sources):
         own = sources == source
-        found = np.unique(classes[own])
-        for each in found:
-            part = own & (classes == each)
-            weights[part] = np.sqrt(own.sum()) / len(found) / part.sum()
-    weights *= len(sources) / weights.sum()
-    return weights
+        found, place, counts = np.unique(classes[own], return_inverse=True, return_counts=True)
+        rows[own], kinds[own], alike[own] = own.sum(), len(found), counts[place]
+    return rows, kinds, alike
 
 
 def two_class(probabilities: Floats) -> Floats:

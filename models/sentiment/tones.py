@@ -22,6 +22,7 @@ from models.sentiment.language_guess import CHINESE
 from models.sentiment.polar_words import chinese, english
 
 Floats = NDArray[np.float64]
+Words = tuple[Codes, Floats]  # the hashes of spellings, rising, and their valences
 
 TONES = 4
 _ALPHA = 15.0  # VADER's: a sum s becomes s / sqrt(s^2 + 15)
@@ -49,10 +50,7 @@ class Tones:
 
 
 def tones_of(units: Units, language: Literal["en", "zh"]) -> Tones:
-    keys, valences = _listed(language)
-    place = np.minimum(np.searchsorted(keys, units.hashes), len(keys) - 1)
-    token = np.flatnonzero(keys[place] == units.hashes)
-    valence = valences[place[token]]
+    token, valence = _looked_up(units.hashes, _listed(language))
     begin, end, negated = units.begin[token], units.end[token], units.negated
     if language == "zh":
         first, last, found = _chinese_words(units)
@@ -79,14 +77,12 @@ def _chinese_words(units: Units) -> tuple[Ints, Ints, Floats]:
     the longest from left to right (forward maximum matching)."""
     longest = np.zeros(len(units.codes), np.int64)
     valence = np.zeros(len(units.codes))
-    for size, (firsts, keys, valences) in _chinese_by_size().items():  # shorter ones first: a longer one overwrites
+    for size, (firsts, words) in _chinese_by_size().items():  # shorter ones first: a longer one overwrites
         at = np.flatnonzero(firsts[units.codes])
         at = at[at + size <= len(units.codes)]
-        hashes = units.hashed(at, at + size, 0)
-        place = np.minimum(np.searchsorted(keys, hashes), len(keys) - 1)
-        found = keys[place] == hashes
+        found, valences = _looked_up(units.hashed(at, at + size, 0), words)
         longest[at[found]] = size
-        valence[at[found]] = valences[place[found]]
+        valence[at[found]] = valences
     kept: list[int] = []
     free = 0
     for first in np.flatnonzero(longest).tolist():
@@ -104,8 +100,16 @@ def _negated(units: Units, begin: Ints, end: Ints) -> NDArray[np.bool_]:
     return reached(units.negations & ~covered, units.token_kinds == MARK, units.owner)
 
 
+def _looked_up(hashes: Codes, words: Words) -> tuple[Ints, Floats]:
+    """Which of `hashes` are those of `words`, and their valences."""
+    keys, valences = words
+    place = np.minimum(np.searchsorted(keys, hashes), len(keys) - 1)
+    found = np.flatnonzero(keys[place] == hashes)
+    return found, valences[place[found]]
+
+
 @cache
-def _listed(language: Literal["en", "zh"]) -> tuple[Codes, Floats]:
+def _listed(language: Literal["en", "zh"]) -> Words:
     """Of the words and signs that are one token."""
     listed = {sign: valence for sign, valence in EMOJI.items() if len(sign) == 1} | english()
     if language == "zh":
@@ -114,7 +118,7 @@ def _listed(language: Literal["en", "zh"]) -> tuple[Codes, Floats]:
 
 
 @cache
-def _chinese_by_size() -> dict[int, tuple[NDArray[np.bool_], Codes, Floats]]:
+def _chinese_by_size() -> dict[int, tuple[NDArray[np.bool_], Words]]:
     """For each number of characters, rising: which code points begin such a word, and the words."""
     listed = dict.fromkeys(_NOT_NEGATING.split(), 0.0) | chinese()
     words = sorted((word for word in listed if CHINESE.match(word)), key=len)
@@ -123,12 +127,11 @@ def _chinese_by_size() -> dict[int, tuple[NDArray[np.bool_], Codes, Floats]]:
         some = {word: listed[word] for word in own}
         firsts = np.zeros(LAST_CODE + 1, bool)
         firsts[[ord(word[0]) for word in some]] = True
-        found[size] = (firsts, *_table(some))
+        found[size] = (firsts, _table(some))
     return found
 
 
-def _table(words: dict[str, float]) -> tuple[Codes, Floats]:
-    """The hashes of the spellings, rising, and their valences."""
+def _table(words: dict[str, float]) -> Words:
     valence_of = {hash_of(_STRETCHED.sub(r"\1\1", word)): valence for word, valence in words.items()}
     keys = np.array(sorted(valence_of), np.uint64)
     return keys, np.array([valence_of[int(key)] for key in keys])

@@ -1,4 +1,4 @@
-"""Fits the calibration of the trained tiers and of their average on held-back rows. Knows no metric.
+"""Fits the calibration of the trained tiers and of the default on held-back rows. Knows no metric.
 
 These rows trained nothing and are not the development rows on which quality is reported.
 """

@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix, diags, vstack
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from models.sentiment.calibration import sigmoid, source_weights
+from models.sentiment.calibration import class_sizes, sigmoid, source_weights
 from models.sentiment.features import BITS, extract, split
 from models.sentiment.linear import LANGUAGES, linear_file, save_linear
 from models.sentiment.scorer import ModelLanguage, Scorer, model_text, prepare
@@ -39,12 +39,11 @@ TEACHING = 0.8  # part of a target that is the teacher's answer, the rest is the
 TEMPERATURE = 2.0  # by which the teacher's log odds are divided
 _LEAST_PART = 1e-3  # of a row's target: what is less is left out
 FOLDS = 3
-# Languages whose rows the teacher is asked about; those whose classes are half evened out in training; those whose
-# classes are wholly evened out when tones are weighed and in calibration. English corpora are half neutral and a
-# seventh negative: a reader that expects that overlooks more than a third of unpleasant tweets. In Chinese each costs
-# half a point or more on Weibo or takeaway reviews.
+# Languages whose rows the teacher is asked about, and those whose classes are evened out: half in training, wholly when
+# tones are weighed and in calibration. English corpora are half neutral and a seventh negative: a reader that expects
+# that overlooks more than a third of unpleasant tweets. In Chinese each costs half a point or more on Weibo or takeaway
+# reviews.
 TAUGHT: frozenset[ModelLanguage] = frozenset({"en"})
-HALF_EVEN: frozenset[ModelLanguage] = frozenset({"en"})
 EVEN: frozenset[ModelLanguage] = frozenset({"en"})
 _TONE_STRENGTH = 10.0  # C of the regression over a text's log odds and tones
 
@@ -126,7 +125,7 @@ class Lesson:
         own = positive[mask].astype(np.float64)
         told = sigmoid(self.told[mask, number] / TEMPERATURE)
         target = np.where(np.isnan(told), own, (1 - TEACHING) * own + TEACHING * told)
-        importance = half_even(self.sources[mask], self.labels[mask]) if self.language in HALF_EVEN else None
+        importance = half_even(self.sources[mask], self.labels[mask]) if self.language in EVEN else None
         return fit_stage(self.features[mask], target, importance, seed)
 
 
@@ -161,13 +160,8 @@ def half_even(sources: NDArray[np.str_], classes: NDArray[np.int64]) -> NDArray[
     """Of each row, (rows,) with mean 1: half way, as a root, from one for each to every class of a source weighing the
     same. Tweets are mostly pleasant, Weibo posts mostly not: that shall not become a weight of what a tweet looks like.
     """
-    weights = np.ones(len(sources))
-    for source in np.unique(sources):
-        own = sources == source
-        found = np.unique(classes[own])
-        for each in found:
-            part = own & (classes == each)
-            weights[part] = np.sqrt(own.sum() / len(found) / part.sum())
+    rows, kinds, alike = class_sizes(sources, classes)
+    weights: NDArray[np.float64] = np.sqrt(rows / kinds / alike)
     weights /= weights.mean()
     return weights
 
