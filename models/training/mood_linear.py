@@ -9,7 +9,7 @@ all, and the words would weigh nothing.
 
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ NO_NEUTRAL_STAGE = frozenset({"cped"})
 
 TEACHING = 0.8  # part of a target that is the teacher's answer, the rest is the label
 TEMPERATURE = 2.0  # by which the teacher's log odds are divided
+_TOLD_EVERY = 20  # batches: half a minute or more
 _LEAST_PART = 1e-3  # of a row's target: what is less is left out
 FOLDS = 3
 # Languages whose rows the teacher is asked about, and those whose classes are evened out: half in training, wholly when
@@ -207,7 +208,14 @@ def require_both_sides(rows: Sequence[Row]) -> None:
             raise OneSidedError(f"The training rows in {language} don't hold both sides of a decision.")
 
 
-def fit(rows: Sequence[Row], folder: Path, seed: int = 1, *, teacher: Scorer | None = None) -> None:
+def fit(
+    rows: Sequence[Row],
+    folder: Path,
+    seed: int = 1,
+    *,
+    teacher: Scorer | None = None,
+    say: Callable[[str], object] = lambda _: None,
+) -> None:
     """Write both languages' weights into `folder`. A `teacher` is asked about the English rows of corpora that know
     "neutral": how sure it is tells more than a label, and less of what an annotator slipped on (distillation, Hinton
     et al. 2015)."""
@@ -218,7 +226,7 @@ def fit(rows: Sequence[Row], folder: Path, seed: int = 1, *, teacher: Scorer | N
             part = PARTS.get(row.source, 1.0)
             if generator.random() < part:
                 chosen += [row] * max(1, round(part))
-        taught = _taught(teacher, chosen, language) if teacher and language in TAUGHT else None
+        taught = _taught(teacher, chosen, language, say) if teacher and language in TAUGHT else None
         lesson = lesson_of(chosen, language, taught)
         everything = np.ones(len(chosen), bool)
         stages = [lesson.stage(number, everything, seed) for number in (0, 1)]
@@ -229,10 +237,14 @@ def fit(rows: Sequence[Row], folder: Path, seed: int = 1, *, teacher: Scorer | N
         save_linear(linear_file(folder, language), stages, tones)
 
 
-def _taught(teacher: Scorer, rows: Sequence[Row], language: ModelLanguage) -> dict[str, NDArray[np.float64]]:
+def _taught(
+    teacher: Scorer, rows: Sequence[Row], language: ModelLanguage, say: Callable[[str], object]
+) -> dict[str, NDArray[np.float64]]:
     texts = sorted({row.text for row in rows if row.classes == 3 and row.source not in NO_NEUTRAL_STAGE})
     found: dict[str, NDArray[np.float64]] = {}
     for at in range(0, len(texts), _BATCH):
+        if at % (_TOLD_EVERY * _BATCH) == 0:
+            say(f"  the encoder has read {at:,} of {len(texts):,} texts")
         some = texts[at : at + _BATCH]
         read = [replace(prepare(text), text=model_text(text, language), language=language) for text in some]
         found |= zip(some, teacher.score(read, explain=False).logits, strict=True)

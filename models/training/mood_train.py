@@ -47,8 +47,8 @@ def train_all(
     elif not all((out / name).is_file() for name in ENCODER_FILES):
         for name in ENCODER_FILES:
             shutil.copyfile(MOODS_FOLDER / name, out / name)
-    say("Fitting the fast tier, which the encoder teaches …")
-    mood_linear.fit(rows, out, seed, teacher=load_encoder(out))
+    say("Fitting the fast tier, which the encoder teaches; some ten minutes for all public sets …")
+    mood_linear.fit(rows, out, seed, teacher=load_encoder(out), say=say)
     say("Calibrating …")
     calibrate(held_back, out)
     say(f"The weights are in {out}.")
