@@ -71,6 +71,14 @@ def raw(path: Path) -> closing[sqlite3.Connection]:
     return closing(sqlite.connect(path, keys.derive_keys(KEY.get_secret_value())))
 
 
+def threads_end(before: set[threading.Thread]) -> bool:
+    """Whether all but `before` and asyncio's own end: a connection's thread tells of its closing, and then returns."""
+    started = [thread for thread in set(threading.enumerate()) - before if "asyncio" not in thread.name]
+    for thread in started:
+        thread.join(30)
+    return not any(thread.is_alive() for thread in started)
+
+
 async def refused(path: Path, error: type[StoreFaultError], **options: Any) -> StoreFaultError:
     """Opening fails with `error`, said in one line, and leaves neither thread nor lock behind."""
     threads = set(threading.enumerate())
@@ -80,7 +88,7 @@ async def refused(path: Path, error: type[StoreFaultError], **options: Any) -> S
     sentence = str(caught.value)
     assert "\n" not in sentence
     assert sentence.endswith(".")
-    assert not [thread for thread in set(threading.enumerate()) - threads if "asyncio" not in thread.name]
+    assert threads_end(threads)
     return caught.value
 
 
@@ -431,7 +439,7 @@ async def test_closing_ends_every_thread_also_when_the_body_raises(path: Path) -
             await asyncio.gather(*(store.open_jobs() for _ in range(10)), store.set_value("a", "b"))
             assert len([thread for thread in threading.enumerate() if "connection_worker" in thread.name]) >= 2
             raise RuntimeError("body")
-    assert not [thread for thread in set(threading.enumerate()) - before if "asyncio" not in thread.name]
+    assert threads_end(before)
     assert not path.with_name("inkwell.db-wal").exists()
     with pytest.raises(StoreClosedError):
         await store.open_jobs()
