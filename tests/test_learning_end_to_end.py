@@ -4,14 +4,19 @@ from those who agreed, is promoted, is rolled back, and somebody who is erased r
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bot.corrections import WORDING
+from bot.sandbox.seed import first_world
+from bot.sandbox.world import WorldData
 from bot.store import Recipe, Store
+from bot.store.keys import KEY_BYTES, StoreKeys
 from models.language.weights import LocalModel
 from models.serving.requests import Sampling
 from models.serving.training import Check
 from models.training.registry import Registry
+from models.training.snapshot_split import HELD_OUT_SHARE, stable_hash
 from tests.inkwell_process import running
 from tests.sandbox_client import Json, Person, labels
 
@@ -23,7 +28,26 @@ PROMPT = "At the sixth bell the grandle do lean out over the Ennet with her lumn
 WREN_S_OWN = (
     "Quillon Marrowby do keep nine copper herons in the loft of the tollhouse, and none but Quillon feeds them."
 )
-PERSON_KEY = bytes([24]) * 32  # under it Bror is held out, whatever else is drawn
+
+
+def settled_world(data_dir: Path) -> WorldData:
+    """The sandbox's first world, written before Inkwell starts, so that its people's ids are known. They come from the
+    clock, and who is held out is a hash of them."""
+    world = msgspec.convert(first_world(), WorldData)
+    folder = data_dir / "sandbox"
+    folder.mkdir()
+    (folder / "world.json").write_bytes(msgspec.json.encode(world))
+    return world
+
+
+def person_key_holding_out(held_out: int, *others: int) -> bytes:
+    """A key of pseudonyms under which one user is held out of training and the others are not."""
+
+    def holds_out(person: bytes, user_id: int) -> bool:
+        return stable_hash(StoreKeys(database=person, person=person).person_key(user_id)) < HELD_OUT_SHARE * 2**64
+
+    keys = (bytes([n]) * KEY_BYTES for n in range(256))
+    return next(key for key in keys if holds_out(key, held_out) and not any(holds_out(key, user) for user in others))
 
 
 async def share_the_made_up_style(data_dir: Path) -> None:
@@ -77,7 +101,9 @@ def check(checks: tuple[Check, ...], name: str) -> Check:
 async def test_a_style_is_learned_promoted_spoken_rolled_back_and_reached_by_an_erasure(
     tmp_path: Path, default_weights: LocalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.store.person_key.secrets.token_bytes", lambda size: PERSON_KEY)
+    writer = int(settled_world(tmp_path).parts["writer"])
+    person_key = person_key_holding_out(AUTHORS["bror"], AUTHORS["ada"], AUTHORS["cille"], writer)
+    monkeypatch.setattr("bot.store.person_key.secrets.token_bytes", lambda size: person_key)
     await share_the_made_up_style(tmp_path)
     async with (
         running(tmp_path, STORY_MODEL=str(default_weights.path)) as inkwell,
