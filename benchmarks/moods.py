@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch are load
 import numpy as np
 from sklearn.metrics import recall_score
 
+from models.sentiment.encoder import load_encoder
 from models.sentiment.encoder_weights import EncoderWeights, load
 from models.sentiment.moods import Moods
 from models.training.mood_sets import read_set
@@ -71,6 +72,7 @@ def encoder_tier(texts: list[str], moods: Moods) -> dict[str, float | str]:
     one = per_cpu_second(lambda some: [moods.read([text], "encoder") for text in some], texts)
     theirs = per_cpu_second(lambda some: [pipeline(text) for text in some], texts)
     return {
+        "encoder computes by": load_encoder(MOODS_FOLDER).runtime,
         "encoder batched, messages per CPU-second": round(ours, 1),
         "encoder one by one": round(one, 1),
         "transformers pipeline at batch 1": round(theirs, 1),

@@ -7,9 +7,11 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import Unigram
 
 from models.sentiment.calibration import Calibration, Stage, save_calibrations
+from models.sentiment.encoder_ranges import RANGES_FILE, Ranges, save_ranges
 from models.sentiment.encoder_weights import EncoderWeights, Shape, from_state, save
 from models.sentiment.features import BITS
 from models.sentiment.linear import save_linear
+from models.training.mood_ranges import watched
 
 SHAPE = Shape(vocabulary=260, hidden=16, layers=2, heads=2, feed_forward=32, positions=300, epsilon=1e-6)
 
@@ -39,6 +41,13 @@ def random_encoder(seed: int = 1) -> EncoderWeights:
     return from_state(SHAPE, state)
 
 
+def small_ranges() -> Ranges:
+    """What the random encoder's matrices meet in texts of random pieces."""
+    generator = np.random.default_rng(4)
+    windows = [[0, *generator.integers(4, SHAPE.vocabulary, length).tolist(), 2] for length in (3, 8, 20, 60, 100)]
+    return watched(random_encoder(), windows)
+
+
 def small_tokenizer() -> Tokenizer:
     """A piece for every printable ASCII character, and <unk> for the rest."""
     pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), ("▁", -1.0)]
@@ -56,6 +65,7 @@ def write_small_moods(folder: Path) -> Path:
         stages = [(generator.normal(0, 2, 1 << BITS), 0.1 * n) for n in range(2)]
         save_linear(folder / f"linear-{language}.safetensors", stages)
     save(random_encoder(), folder / "encoder.safetensors")
+    save_ranges(small_ranges(), folder / RANGES_FILE)
     small_tokenizer().save(str(folder / "tokenizer.json"))
     own = {
         language: Calibration(polar=Stage(weights=(0.9,), bias=0.1), positive=Stage(weights=(0.8,), bias=-0.1),

@@ -1,9 +1,11 @@
-"""`inkwell mood train` as a whole, on a few made rows and a tiny encoder: tuning, teaching, tones, calibration."""
+"""`inkwell mood train` as a whole, on a few made rows and a tiny encoder: tuning, ranges, counting, teaching,
+tones, calibration."""
 
 from pathlib import Path
 
 import pytest
 
+from models.sentiment.encoder_ranges import RANGES_FILE
 from models.sentiment.linear import tones_in
 from models.sentiment.moods import Moods
 from models.training.mood_corpus import Row
@@ -34,12 +36,15 @@ def rows() -> list[Row]:
 def test_training_ends_with_a_folder_that_answers(tmp_path: Path) -> None:
     start, out, told = write_small_moods(tmp_path / "start"), tmp_path / "out", list[str]()
     train_all(rows(), out, start=start, minutes=0.03, chat=None, seed=1, bf16=False, say=told.append)
-    assert [line.split(" ")[0] for line in told if line[0] != " "] == ["Tuning", "Fitting", "Calibrating", "The"]
+    assert [line.split(" ")[0] for line in told if line[0] != " "] == [
+        "Tuning", "Watching", "Counting", "Fitting", "Calibrating", "The"
+    ]  # fmt: skip
     assert "  the encoder has read 0 of 48 texts" in told
     assert all(tones_in(out / f"linear-{language}.safetensors") is not None for language in SAID)
     moods = Moods(out)
     assert moods.read(["我很喜欢"], "linear")[0].label == "positive"  # in English a teacher of two seconds has its say
-    for method in ("linear", "encoder", "default"):
+    assert (out / RANGES_FILE).is_file()
+    for method in ("naive_bayes", "linear", "encoder", "default"):
         for mood in moods.read(["I love it", "我很喜欢", "see you at 9"], method):  # type: ignore[arg-type]
             assert sum(mood.probabilities) == pytest.approx(1)
 

@@ -5,7 +5,8 @@ A text longer than a window is read in windows and its log odds are the average 
 """
 
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,22 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from models.sentiment.encoder_ranges import RANGES_FILE, Ranges, load_ranges
 from models.sentiment.encoder_weights import EncoderWeights, Floats, load
 from models.sentiment.scorer import ModelLanguage, Prepared, Scores
 from models.serving.short_model import ShortModelMissingError
 from models.serving.short_requests import MoodNote
 
+log = logging.getLogger(__name__)
+
 LANGUAGES: tuple[ModelLanguage, ...] = ("en", "zh")
 WINDOW = 130  # tokens, with <s> and </s>: as long as what it was trained on; longer ones are judged worse
 MAX_WINDOWS = 48  # about 6,000 tokens
-_BATCH_TOKENS = 1024  # padded; more gains nothing on one core and only holds memory
 _BEGIN, _END = 0, 2
 
 
 class Runtime(Protocol):
-    """The net's arithmetic."""
+    """The net's arithmetic. `batch_tokens`, padding counted, are what it takes best at once."""
 
     name: str
+    batch_tokens: int
 
     def logits(self, ids: list[list[int]]) -> Floats:
         """Token ids with <s> and </s> -> (texts, 4): polar and positive of English, then of Chinese."""
@@ -36,6 +40,10 @@ class Runtime(Protocol):
 
 class EncoderScorer:
     """Texts of like length share a batch; each row's arithmetic depends on its own tokens only."""
+
+    @property
+    def runtime(self) -> str:
+        return self._runtime.name
 
     def __init__(self, tokenizer: Tokenizer, runtime: Runtime, version: str) -> None:
         self._tokenizer = tokenizer
@@ -66,7 +74,7 @@ class EncoderScorer:
         logits = np.zeros((len(windows), 4))
         batch: list[int] = []
         for n in order:
-            if batch and len(windows[n]) * (len(batch) + 1) > _BATCH_TOKENS:
+            if batch and len(windows[n]) * (len(batch) + 1) > self._runtime.batch_tokens:
                 logits[batch] = self._runtime.logits([windows[m] for m in batch])
                 batch = []
             batch.append(n)
@@ -88,8 +96,9 @@ def split(ids: list[int]) -> tuple[list[list[int]], bool]:
 
 
 def load_encoder(folder: Path, *, runtime: str = "") -> EncoderScorer:
-    """From encoder.safetensors and tokenizer.json. `runtime` "numpy" or "openvino" insists; else OpenVINO where it is
-    installed and runs. Raises ShortModelMissingError when the weights aren't there."""
+    """From encoder.safetensors and tokenizer.json, and encoder-ranges.safetensors where it is. `runtime` "numpy",
+    "onnxruntime" or "openvino" insists; else it is the fastest that runs. Raises ShortModelMissingError when the
+    weights aren't there."""
     weights_file, tokenizer_file = folder / "encoder.safetensors", folder / "tokenizer.json"
     try:
         weights = load(weights_file)
@@ -97,18 +106,53 @@ def load_encoder(folder: Path, *, runtime: str = "") -> EncoderScorer:
     except (OSError, ValueError) as error:
         raise ShortModelMissingError(f"The encoder's weights in {folder} can't be read ({error}).") from error
     digest = hashlib.sha256(weights_file.read_bytes() + tokenizer_file.read_bytes()).hexdigest()
-    return EncoderScorer(tokenizer, _runtime(weights, runtime), f"encoder@{digest[:8]}")
+    ranges = load_ranges(folder / RANGES_FILE, weights)
+    return EncoderScorer(tokenizer, _runtime(weights, ranges, runtime), f"encoder@{digest[:8]}")
 
 
-def _runtime(weights: EncoderWeights, wanted: str) -> Runtime:
-    if wanted != "numpy":
-        try:
-            from models.sentiment.encoder_openvino import OpenVinoRuntime
+def _openvino(weights: EncoderWeights, ranges: Ranges | None) -> Runtime:
+    from models.sentiment.encoder_openvino import OpenVinoRuntime
 
-            return OpenVinoRuntime(weights)
-        except (ImportError, RuntimeError):  # no wheel for this machine, or no kernel for its processor
-            if wanted:
-                raise
+    return OpenVinoRuntime(weights)
+
+
+def _onnxruntime(weights: EncoderWeights, ranges: Ranges | None) -> Runtime:
+    if ranges is None:
+        raise RuntimeError(f"There is no {RANGES_FILE} of this encoder, which integer arithmetic needs.")
+    from models.sentiment.encoder_onnx import OnnxRuntime
+
+    return OnnxRuntime(weights, ranges)
+
+
+def _numpy(weights: EncoderWeights, ranges: Ranges | None) -> Runtime:
     from models.sentiment.encoder_numpy import NumpyRuntime
 
     return NumpyRuntime(weights)
+
+
+_RUNTIMES: dict[str, Callable[[EncoderWeights, Ranges | None], Runtime]] = {
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime,
+    "numpy": _numpy,
+}
+
+
+def _runtime(weights: EncoderWeights, ranges: Ranges | None, wanted: str) -> Runtime:
+    if wanted:
+        return _RUNTIMES[wanted](weights, ranges)
+    for name in _fastest_first():
+        try:
+            return _RUNTIMES[name](weights, ranges)
+        except (ImportError, RuntimeError) as error:  # no wheel for this machine, or no kernel for its processor
+            log.info("the encoder of moods can't compute by %s: %s", name, error)
+    return _numpy(weights, ranges)
+
+
+def _fastest_first() -> tuple[str, ...]:
+    try:
+        from models.sentiment.encoder_openvino import computes_bf16
+
+        bf16 = computes_bf16()
+    except (ImportError, RuntimeError):
+        bf16 = False
+    return ("openvino", "onnxruntime") if bf16 else ("onnxruntime", "openvino")

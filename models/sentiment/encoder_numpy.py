@@ -4,6 +4,8 @@ All tokens of a batch stand in one matrix, so that each weight is read once for 
 padding; only attention goes text by text.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,11 +13,16 @@ from models.sentiment.encoder_weights import EncoderWeights, Floats
 
 
 class NumpyRuntime:
-    """BERT's forward pass (Devlin et al. 2019) with mean pooling and the heads of mood."""
+    """BERT's forward pass (Devlin et al. 2019) with mean pooling and the heads of mood. `watch` sees each matrix's name
+    and what goes into it, (tokens, inputs)."""
 
     name = "numpy"
+    batch_tokens = 1024
 
-    def __init__(self, weights: EncoderWeights) -> None:
+    def __init__(
+        self, weights: EncoderWeights, watch: Callable[[str, Floats], object] = lambda _name, _x: None
+    ) -> None:
+        self._watch = watch
         self._shape = weights.shape
         self._matrices = {name: matrix.floats() for name, matrix in weights.matrices.items()}
         self._vectors = weights.vectors
@@ -46,16 +53,22 @@ class NumpyRuntime:
         return self._norm(x + self._linear(_gelu(self._linear(x, f"{name}.up")), f"{name}.down"), f"{name}.norm")
 
     def _linear(self, x: Floats, name: str) -> Floats:
+        self._watch(name, x)
         out: Floats = x @ self._matrices[name].T
         out += self._vectors[f"{name}.bias"]
         return out
 
     def _norm(self, x: Floats, name: str) -> Floats:
-        x = x - x.mean(-1, keepdims=True)
-        x /= np.sqrt(np.square(x).mean(-1, keepdims=True) + np.float32(self._shape.epsilon))
-        x *= self._vectors[f"{name}.weight"]
-        x += self._vectors[f"{name}.bias"]
-        return x
+        return layer_norm(x, self._vectors[f"{name}.weight"], self._vectors[f"{name}.bias"], self._shape.epsilon)
+
+
+def layer_norm(x: Floats, weight: Floats, bias: Floats, epsilon: float) -> Floats:
+    """Over the last axis (Ba et al. 2016, eq. 4)."""
+    x = x - x.mean(-1, keepdims=True)
+    x /= np.sqrt(np.square(x).mean(-1, keepdims=True) + np.float32(epsilon))
+    x *= weight
+    x += bias
+    return x
 
 
 def _gelu(x: Floats) -> Floats:

@@ -10,6 +10,8 @@ from models.sentiment.encoder import load_encoder
 from models.training import mood_linear
 from models.training.mood_calibrate import calibrate
 from models.training.mood_corpus import LABELS, CorpusLanguage, Row
+from models.training.mood_methods import train_naive_bayes
+from models.training.mood_ranges import measure_ranges
 from models.weights import MOODS_FOLDER
 
 ENCODER_FILES = ("encoder.safetensors", "tokenizer.json")
@@ -28,8 +30,8 @@ def train_all(
     bf16: bool = True,
     say: Callable[[str], object],
 ) -> None:
-    """Weights and calibration.json in `out`; the encoder's run, which can go on, in `out`/encoder-run. It begins with
-    `start`: e5's file, or a folder with an encoder that was tuned before."""
+    """Weights of all trained methods and calibration.json in `out`; the encoder's run, which can go on, in
+    `out`/encoder-run. It begins with `start`: e5's file, or a folder with an encoder that was tuned before."""
     mood_linear.require_both_sides(rows)
     out.mkdir(parents=True, exist_ok=True)
     held_back = [*rows, *(chat_rows(chat) if chat else [])]
@@ -47,6 +49,10 @@ def train_all(
     elif not all((out / name).is_file() for name in ENCODER_FILES):
         for name in ENCODER_FILES:
             shutil.copyfile(MOODS_FOLDER / name, out / name)
+    say("Watching the encoder read held-back texts …")
+    measure_ranges(rows, out)
+    say("Counting for naive Bayes; a minute or two for all public sets …")
+    train_naive_bayes(rows, out)
     say("Fitting the fast tier, which the encoder teaches; some ten minutes for all public sets …")
     mood_linear.fit(rows, out, seed, teacher=load_encoder(out), say=say)
     say("Calibrating …")

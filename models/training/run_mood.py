@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from models.sentiment.answer import LABELS
+from models.sentiment.encoder_ranges import RANGES_FILE
 from models.sentiment.moods import Moods
 from models.sentiment.scorer import Prepared, prepare
 from models.serving.short_requests import Method
@@ -34,8 +35,8 @@ GAIN: Final = 0.01  # nats by which the log loss has to fall; less is not worth 
 FAST_LOSS: Final = 0.02  # nats by which the fast tier's may rise: it counts channels, the default answers people
 AGREEMENT: Final = 0.95  # of the base text's sentences whose mood must be what it was
 _FLOOR: Final = 1e-4  # of a probability under the logarithm: one sure mistake is no more than 9 nats
-_WEIGHTS: Final = ("encoder.safetensors", "naive_bayes_en.safetensors", "naive_bayes_zh.safetensors", "tokenizer.json",
-                   "calibration.json")  # fmt: skip
+_WEIGHTS: Final = ("encoder.safetensors", RANGES_FILE, "naive_bayes_en.safetensors", "naive_bayes_zh.safetensors",
+                   "tokenizer.json", "calibration.json")  # fmt: skip
 _SENTENCE: Final = re.compile(r"(?<=[.!?。！？”’\"])\s*(?=\S)")
 
 
