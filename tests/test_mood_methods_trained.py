@@ -11,16 +11,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.sentiment import encoder_weights
-from models.sentiment.calibration import fit_calibration, fit_stage, load_calibrations, sigmoid, two_class
-from models.sentiment.encoder import MAX_WINDOWS, WINDOW, EncoderScorer, split
+from models.sentiment.calibration import (
+    fit_calibration,
+    fit_stage,
+    load_calibrations,
+    save_calibrations,
+    sigmoid,
+    two_class,
+)
+from models.sentiment.combination import DEFAULT_TIERS
+from models.sentiment.encoder import MAX_WINDOWS, WINDOW, EncoderScorer, load_encoder, split
 from models.sentiment.encoder_numpy import NumpyRuntime
+from models.sentiment.encoder_onnx import OnnxRuntime
+from models.sentiment.encoder_ranges import RANGES_FILE, load_ranges, save_ranges
 from models.sentiment.features import BITS, extract
 from models.sentiment.linear import LinearScorer, compand, expand
 from models.sentiment.moods import Moods, load
 from models.sentiment.scorer import prepare
 from models.serving.short_model import ShortModelMissingError
 from models.serving.short_requests import MAX_MOOD_CHARS, Method, Mood, MoodRequest, MorphRequest
-from tests.small_moods import SHAPE, random_encoder, small_tokenizer, write_small_moods
+from models.training.mood_calibrate import widened
+from models.weights import MOODS_FOLDER
+from tests.small_moods import SHAPE, random_encoder, small_ranges, small_tokenizer, write_small_moods
 
 LINES = [
     "I love this chapter!!!", "not good at all :(", "meeting at 9", "sooooo happy 😀", "今天真好，我很高兴", "太差了！",
@@ -119,7 +131,7 @@ def test_int8_rows_come_back_within_half_a_step(tmp_path: Path) -> None:
     assert loaded.vectors.keys() == weights.vectors.keys()
 
 
-def test_both_runtimes_agree_with_torch_and_each_other() -> None:
+def test_the_runtimes_agree_with_torch_and_each_other() -> None:
     torch = pytest.importorskip("torch")
     from models.sentiment.encoder_openvino import OpenVinoRuntime
     from models.training.mood_net import MoodNet
@@ -137,7 +149,39 @@ def test_both_runtimes_agree_with_torch_and_each_other() -> None:
         weights, settings={"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
     )
     assert np.abs(precise.logits(ids) - expected).max() < 0.02
-    assert np.abs(OpenVinoRuntime(weights).logits(ids) - expected).max() < 0.3  # bfloat16 and int8 where there are such
+    assert np.abs(OpenVinoRuntime(weights).logits(ids) - expected).max() < 0.3  # bfloat16 where there is such
+    assert np.abs(OnnxRuntime(weights, small_ranges()).logits(ids) - expected).max() < 0.15  # int8
+
+
+def test_integer_arithmetic_answers_as_floats_do_and_the_same_in_any_company() -> None:
+    lines = [text for text in LINES if text.strip()] + ["The ending felt rushed, but I cried anyway. " * 6]
+    texts = [prepare(text) for text in lines]
+    whole, floats = (load_encoder(MOODS_FOLDER, runtime=name) for name in ("onnxruntime", "numpy"))
+    together, exact = whole.score(texts).logits, floats.score(texts).logits
+    assert np.sqrt(np.square(together - exact).mean()) < 0.1 * exact.std()
+    alone = np.concatenate([whole.score([text]).logits for text in texts])
+    assert np.allclose(alone, together, atol=1e-4)
+    assert whole.version == floats.version
+
+
+def test_ranges_of_another_encoder_are_not_taken(tmp_path: Path) -> None:
+    weights = random_encoder()
+    assert load_ranges(tmp_path / RANGES_FILE, weights) is None
+    save_ranges(small_ranges(), tmp_path / RANGES_FILE)
+    found = load_ranges(tmp_path / RANGES_FILE, weights)
+    assert found is not None
+    assert all((found[name] == wanted).all() for name, wanted in small_ranges().items())
+    assert load_ranges(tmp_path / RANGES_FILE, encoder_weights.load(MOODS_FOLDER / "encoder.safetensors")) is None
+    (tmp_path / RANGES_FILE).write_bytes(b"no tensors")
+    assert load_ranges(tmp_path / RANGES_FILE, weights) is None
+
+
+def test_without_ranges_floats_answer_and_whole_numbers_cannot_be_insisted_on(tmp_path: Path) -> None:
+    folder = write_small_moods(tmp_path)
+    (folder / RANGES_FILE).unlink()
+    assert Moods(folder).read(["hello"], "encoder")[0].model_version.startswith("encoder@")
+    with pytest.raises(RuntimeError, match=RANGES_FILE):
+        load_encoder(folder, runtime="onnxruntime")
 
 
 def test_windows_hold_every_token_once_and_too_many_are_spread() -> None:
@@ -299,6 +343,25 @@ def test_the_default_names_all_tiers_and_the_fast_one_loads_no_encoder(folder: P
     assert "+encoder@" in fresh.version
 
 
+def test_what_ships_weighs_the_language_model_in_chinese_only() -> None:
+    shipped = Moods(MOODS_FOLDER)
+    assert "+language_model@" in shipped.version
+    weights = load_calibrations(MOODS_FOLDER / "calibration.json")["default"]
+    place = DEFAULT_TIERS.index("language_model")
+    assert weights["zh"].positive.weights[place] > 0 == weights["en"].positive.weights[place]
+    assert shipped.read(["这家店太难吃了，再也不来"])[0].label == "negative"
+
+
+def test_a_calibration_from_before_the_language_model_needs_no_tables_of_it(folder: Path, tmp_path: Path) -> None:
+    assert "language_model" not in Moods(folder, runtime="numpy").version
+    newer = write_small_moods(tmp_path)
+    found = load_calibrations(newer / "calibration.json")
+    found["default"] = {language: widened(own, (0, 1, 2), 4) for language, own in found["default"].items()}
+    save_calibrations(found, newer / "calibration.json")
+    with pytest.raises(ShortModelMissingError, match="naive Bayes"):
+        Moods(newer, runtime="numpy").read(["hello"])
+
+
 def test_missing_weights_are_said_to_be_missing(tmp_path: Path) -> None:
     for method in ("linear", "encoder", "default", "naive_bayes"):
         with pytest.raises(ShortModelMissingError):
@@ -314,6 +377,7 @@ def test_weights_of_ones_own_come_before_those_that_ship(tmp_path: Path) -> None
 def test_the_trained_methods_import_neither_torch_nor_scikit_learn() -> None:
     program = (
         "import sys; import models.sentiment.moods, models.sentiment.encoder_openvino, models.sentiment.encoder_numpy;"
+        "import models.sentiment.encoder_onnx;"
         "print([name for name in ('torch', 'sklearn', 'scipy', 'transformers') if name in sys.modules])"
     )
     root = Path(__file__).parents[1]

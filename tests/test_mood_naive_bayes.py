@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from models.sentiment.language_model_scorer import LanguageModelScorer
 from models.sentiment.naive_bayes import (
     CorpusLanguage,
     LanguageTables,
@@ -24,6 +25,7 @@ from models.sentiment.naive_bayes import (
     save_tables,
 )
 from models.sentiment.reading import read
+from models.sentiment.scorer import prepare
 from models.sentiment.text_units import _short_unit_hash, character_hashes, ngram_hashes, unit_hash, units_of
 from models.serving.short_requests import Label
 from models.training.mood_corpus import Row
@@ -175,6 +177,21 @@ def test_training_writes_what_is_loaded_and_is_the_same_every_time(tmp_path: Pat
     first, second = (train_naive_bayes(rows, tmp_path / name) for name in ("a", "b"))
     assert first.version == second.version
     assert first.read(["lovely story"])[0].label == "positive"
+
+
+def test_as_a_member_of_the_default_the_language_model_gives_its_log_ratios(
+    fitted: dict[CorpusLanguage, LanguageTables], tmp_path: Path
+) -> None:
+    for language, tables in fitted.items():
+        save_tables(tables, tmp_path / f"naive_bayes_{language}.safetensors")
+    scorer = LanguageModelScorer(tmp_path)
+    texts = ["lovely: what a story", "再也不来", "wooden table", "温暖，我很喜欢"]
+    found = scorer.score([prepare(text) for text in texts]).logits
+    for text, own in zip(texts, found, strict=True):
+        language: CorpusLanguage = "zh" if read(text).language == "zh" else "en"
+        assert own.tolist() == model_scores(fitted[language], batch_of([read(text)]))[0].tolist()
+    assert found[0, 1] > 0 > found[1, 1] and found[3, 1] > 0 > found[2, 0]
+    assert scorer.version.startswith("language_model@")
 
 
 def test_a_strange_file_is_refused_by_name(tmp_path: Path) -> None:

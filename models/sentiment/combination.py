@@ -1,6 +1,6 @@
 """Reads moods by one tier or by the calibrated average of several. Knows neither files nor how a tier scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -9,9 +9,17 @@ from models.sentiment.calibration import Calibration
 from models.sentiment.scorer import ModelLanguage, Prepared, Scorer, prepare
 from models.serving.short_requests import Evidence, Method, Mood, MoodNote
 
-DEFAULT_TIERS = ("rules", "linear", "encoder")  # in this order their weights stand in calibration.json
+# In this order their weights stand in calibration.json. One that was fitted before a tier came has fewer weights, and
+# that tier then is no member.
+DEFAULT_TIERS = ("rules", "linear", "encoder", "language_model")
 
 _NOTHING_TO_READ = (0.1, 0.8, 0.1)  # as in methods 1 to 4
+
+
+def default_tiers(calibration: Mapping[ModelLanguage, Calibration]) -> tuple[str, ...]:
+    """The tiers that the default's `calibration` knows."""
+    known = min(len(own.polar.weights) for own in calibration.values())
+    return DEFAULT_TIERS[:known]
 
 
 class CalibratedMethod:

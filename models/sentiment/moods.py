@@ -7,15 +7,13 @@ from pathlib import Path
 import msgspec
 
 from models.sentiment.calibration import Calibration, Calibrations, load_calibrations
-from models.sentiment.combination import DEFAULT_TIERS, CalibratedMethod
-from models.sentiment.encoder import load_encoder
+from models.sentiment.combination import CalibratedMethod, default_tiers
 from models.sentiment.lexicon import negative_lexicon, positive_lexicon
-from models.sentiment.linear import LinearScorer
 from models.sentiment.method import SentimentMethod
 from models.sentiment.naive_bayes import load_naive_bayes
-from models.sentiment.rule_scorer import RuleScorer
 from models.sentiment.rules import Rules
 from models.sentiment.scorer import ModelLanguage, Scorer
+from models.sentiment.tiers import load_tier
 from models.serving.short_model import ShortModelMissingError
 from models.serving.short_requests import AnyShortOutput, AnyShortRequest, Method, Mood, MoodRequest
 from models.weights import MOODS_FOLDER
@@ -69,8 +67,9 @@ class Moods:
 
             return TransformersClassifier(self._mood_model, name)
         if name in ("linear", "encoder", "default"):
-            tiers = DEFAULT_TIERS if name == "default" else (name,)
-            return CalibratedMethod(name, [self._scorer(tier) for tier in tiers], self._calibration(name))
+            calibration = self._calibration(name)
+            tiers = default_tiers(calibration) if name == "default" else (name,)
+            return CalibratedMethod(name, [self._scorer(tier) for tier in tiers], calibration)
         if name == "naive_bayes":
             return self._naive_bayes()
         untrained: dict[str, Callable[[], SentimentMethod]] = {
@@ -90,12 +89,7 @@ class Moods:
 
     def _scorer(self, tier: str) -> Scorer:
         if tier not in self._scorers:
-            make: dict[str, Callable[[], Scorer]] = {
-                "rules": RuleScorer,
-                "linear": lambda: LinearScorer(self._folder),
-                "encoder": lambda: load_encoder(self._folder, runtime=self._runtime),
-            }
-            self._scorers[tier] = make[tier]()
+            self._scorers[tier] = load_tier(tier, self._folder, runtime=self._runtime)
         return self._scorers[tier]
 
     def _calibration(self, name: Method) -> dict[ModelLanguage, Calibration]:

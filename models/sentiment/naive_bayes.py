@@ -172,7 +172,7 @@ class NaiveBayes:
     name: Method = "naive_bayes"
 
     def __init__(self, tables: dict[CorpusLanguage, LanguageTables], version: str, part: Part = "both") -> None:
-        self._tables = tables
+        self.tables = tables
         self.version = version
         self._part: Part = part
 
@@ -183,7 +183,7 @@ class NaiveBayes:
             chosen = [n for n, reading in enumerate(readings) if (reading.language == "zh") == (language == "zh")]
             for start in range(0, len(chosen), _TEXTS_AT_ONCE):
                 some = chosen[start : start + _TEXTS_AT_ONCE]
-                answers = self._moods([readings[n] for n in some], self._tables["zh" if language == "zh" else "en"])
+                answers = self._moods([readings[n] for n in some], self.tables["zh" if language == "zh" else "en"])
                 moods.update(zip(some, answers, strict=True))
         return [moods[n] for n in range(len(texts))]
 

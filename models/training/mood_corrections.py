@@ -20,12 +20,11 @@ from sklearn.model_selection import GroupKFold
 
 from models.sentiment.calibration import Calibrations, load_calibrations, sigmoid
 from models.sentiment.calibration import Stage as Reading
-from models.sentiment.combination import DEFAULT_TIERS
-from models.sentiment.encoder import load_encoder
+from models.sentiment.combination import default_tiers
 from models.sentiment.features import BITS, extract
-from models.sentiment.linear import LANGUAGES, LinearScorer, expand, linear_file, save_linear, tones_in
-from models.sentiment.rule_scorer import RuleScorer
-from models.sentiment.scorer import ModelLanguage, Prepared, Scorer
+from models.sentiment.linear import LANGUAGES, expand, linear_file, save_linear, tones_in
+from models.sentiment.scorer import ModelLanguage, Prepared
+from models.sentiment.tiers import load_tier
 
 Floats = NDArray[np.float64]
 Tick = Callable[[], None]
@@ -74,17 +73,14 @@ class ShippedReading:
     """The log odds of the tiers in `folder`, and how their calibration combines them."""
 
     def __init__(self, folder: Path) -> None:
-        self._scorers: dict[str, Scorer] = {
-            "rules": RuleScorer(),
-            "linear": LinearScorer(folder),
-            "encoder": load_encoder(folder),
-        }
         self._calibrations: Calibrations = load_calibrations(folder / "calibration.json")
+        self._tiers = default_tiers(self._calibrations["default"])
+        self._scorers = {tier: load_tier(tier, folder) for tier in self._tiers}
 
     def odds(self, texts: Sequence[Prepared], language: ModelLanguage, stage: int) -> tuple[Floats, Floats]:
         """(2, texts) and (2,): of the fast tier and of the default, and the slope of the fast tier in each."""
-        logits = np.stack([self._scorers[tier].score(texts).logits[:, stage] for tier in DEFAULT_TIERS], axis=1)
-        fast = DEFAULT_TIERS.index("linear")
+        logits = np.stack([self._scorers[tier].score(texts).logits[:, stage] for tier in self._tiers], axis=1)
+        fast = self._tiers.index("linear")
         alone = self._stage("linear", language, stage)
         both = self._stage("default", language, stage)
         return (
