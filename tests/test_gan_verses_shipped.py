@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from models.gan.verse_forms import FORMS
 from models.gan.verse_weights import VerseFolder, pieces_name, weights_name
@@ -54,9 +55,10 @@ def test_every_generator_writes_every_form_of_its_language(model: VerseModel) ->
 def test_verses_differ_and_are_written_in_a_moment(model: VerseModel, form: VerseForm) -> None:
     requests = [VerseRequest(form=form, seed=f"seed {number}") for number in range(30)]
     written(model, requests[:1])
-    began = time.process_time()
-    verses = written(model, requests)
-    assert (time.process_time() - began) / len(requests) < 0.3
+    with threadpool_limits(1):  # on a busy machine two threads of BLAS spend ten times as much waiting for each other
+        began = time.process_time()
+        verses = written(model, requests)
+        assert (time.process_time() - began) / len(requests) < 0.3
     lines = [line for verse in verses for line in verse.lines]
     assert len(set(lines)) > 0.97 * len(lines)
 
