@@ -104,4 +104,4 @@ def test_ever_so_many_names_are_counted_in_bounded_time() -> None:
     names = ["王" + chr(0x5E00 + n % 2000) + chr(0x6E00 + n // 2) for n in range(6_000)]
     began = time.process_time()
     named_in("，".join(names * 2))
-    assert time.process_time() - began < 3.0
+    assert time.process_time() - began < 10.0  # measured 1.4
