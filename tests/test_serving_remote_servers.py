@@ -1,6 +1,8 @@
 """The remote engine against real servers that hold a real model: the one inside llama.cpp and `transformers serve`."""
 
 import asyncio
+import contextlib
+import secrets
 import socket
 import subprocess
 import sys
@@ -30,9 +32,12 @@ sys.stdin.read()
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One for a server that binds it seconds later: below those that Linux gives to whoever asks for any."""
+    while True:
+        port = secrets.choice(range(10_000, 32_768))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def start(*command: str, log: Path) -> subprocess.Popen:
@@ -69,7 +74,7 @@ def transformers_port(tiny_model, tmp_path_factory):
 
 async def engine_at(port, dialogue) -> OpenAIEngine:
     """A started engine, as soon as the server listens."""
-    async with asyncio.timeout(100):
+    async with asyncio.timeout(200):  # `transformers serve` imports torch, which takes long on a busy machine
         while True:
             try:
                 _, probe = await asyncio.open_connection("127.0.0.1", port)

@@ -13,7 +13,7 @@ def tiny_adapter_in(folder: Path, model: Path) -> Path:
     """The directory of an adapter for the Hugging Face directory `model`, made in a child process."""
     directory = folder / "tiny-adapter"
     command = [sys.executable, "-m", "tests.tiny_adapter", str(model), str(directory)]
-    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, timeout=100)
+    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, timeout=280)
     return directory
 
 
