@@ -15,7 +15,7 @@ from bot.cogs.sampling import SamplingCog
 from bot.doctor import _intents
 from bot.mood_sampling import BATCH, MAX_WAITING_TEXTS
 from bot.running import StartError, _end
-from bot.sandbox import Sandbox, point_discord_at
+from bot.sandbox import Sandbox, Timing, point_discord_at
 from bot.settings import Settings
 from bot.store import Store
 from bot.store.moods import MoodCount
@@ -52,6 +52,8 @@ async def test_a_sampled_channel_shows_its_trend_and_the_database_no_word_and_no
         assert "I said so there" in shown.content
         assert "/mood optout" in at.channel.last_message.content
         people = crowd(at)
+        now = time.time()
+        cog_of(at.bot).sampler._clock = lambda: now  # an hour that began meanwhile would close the count
         await people[5].slash(at.channel, "mood optout")
         await talk(at, people, "a good unmistakable day", "good", "bad")
         hook = at.guild.create_webhook(at.channel)
@@ -60,7 +62,7 @@ async def test_a_sampled_channel_shows_its_trend_and_the_database_no_word_and_no
         assert (len(tally.authors), tally.classes) == (5, {"negative": 5, "neutral": 0, "positive": 10})
         empty = answer_of(await at.member.slash(at.channel, "mood channel"))
         assert "at least 5 different people" in empty.content
-        cog_of(at.bot).sampler._clock = lambda: time.time() + HOUR
+        cog_of(at.bot).sampler._clock = lambda: now + HOUR
         await cog_of(at.bot).sampler.flush()
         message = answer_of(await at.member.slash(at.channel, "mood channel", period="day"))
         words = words_of(message)
@@ -222,19 +224,22 @@ def message(channel_id: int, author_id: int, text: str) -> Any:
 
 async def test_a_flood_does_not_delay_a_story(tmp_path: Path) -> None:
     """2,000 messages a second for some seconds. The machine may be busy otherwise, so the acknowledgement is held
-    against Discord's limit only."""
+    against Discord's limit only, and the sandbox waits longer: what else the machine does may hold up one of three, a
+    flood that delays stories holds up each."""
     settings = Settings(
         _env_file=None, data_dir=tmp_path / "data", edit_interval_s=0.2, shutdown_grace_s=1.0, **READING
     )
     engine, short = InProcessEngine(BigramModel), word_moods()
-    async with Store.open(settings.database) as store, Sandbox(tmp_path / "discord") as sandbox:
+    patient = Timing(ack_s=60.0)
+    async with Store.open(settings.database) as store, Sandbox(tmp_path / "discord", timing=patient) as sandbox:
         await engine.start()
         await short.start()
         with point_discord_at(sandbox.base_url):
             async with StoryBot(settings=settings, store=store, engine=engine, short=short) as bot:
                 running = asyncio.create_task(bot.start(sandbox.bot_token))
                 await asyncio.wait_for(bot.wait_until_ready_or_dead(running), 60)
-                cog = cog_of(bot)
+                cog, now = cog_of(bot), time.time()
+                cog.sampler._clock = lambda: now  # an hour that began meanwhile would close the count
                 async with Person.join(sandbox, "writer") as wren:
                     channel = int(wren.channel_id)
                     await store.moods.sample(channel, 1, None)
@@ -259,7 +264,7 @@ async def test_a_flood_does_not_delay_a_story(tmp_path: Path) -> None:
 
                     flooding = asyncio.create_task(flood())
                     await asyncio.sleep(1.0)
-                    under_flood = [await acknowledged_after(wren) for _ in range(2)]
+                    under_flood = [await acknowledged_after(wren) for _ in range(3)]
                     await asyncio.sleep(1.0)
                     waiting, tally = cog.sampler.waiting, cog.sampler._open[channel]
                     stop.set()
@@ -274,7 +279,7 @@ async def test_a_flood_does_not_delay_a_story(tmp_path: Path) -> None:
     assert waiting <= MAX_WAITING_TEXTS
     assert 0 < read < sent / 3
     assert abs(sent + 1 - read - tally.skipped) <= MAX_WAITING_TEXTS + BATCH
-    assert max(under_flood) < 3.0
+    assert sorted(under_flood)[1] < 3.0
 
 
 async def acknowledged_after(person: Person) -> float:
