@@ -278,7 +278,7 @@ async def test_a_start_that_is_called_off_leaves_nothing():
 async def test_when_no_restart_succeeds_the_breaker_opens_and_closes_again(tmp_path):
     model = tmp_path / "model"
     model.touch()
-    policy = replace(QUICK, open_s=1.0)  # while it tries again, nobody is refused
+    policy = replace(QUICK, open_s=4.0)  # while it tries again, nobody is refused
     async with Running("load_while", model=str(model), slots=1, policy=policy) as engine:
         model.unlink()
         for name in ("r", "waiting"):
