@@ -1,5 +1,7 @@
 """What every test may ask for. Knows no test."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where the default model's real weights are kept between test runs (default: %(default)s)",
     )
     parser.addoption("--screenshots", type=Path, default=None, help="a folder in which end-to-end tests put pictures")
+
+
+@pytest.fixture(autouse=True)
+def one_thread_of_torch_again() -> Iterator[None]:
+    """However many a test took: on a busy machine two threads of a tiny network wait for each other most of the time,
+    and what the next file trains took 25 times as long with them."""
+    yield
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
