@@ -14,9 +14,11 @@ from tests.sandbox_stage import ARGUMENTS, CHROMIUM, Watch
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.weights,
+    pytest.mark.timeout(900),  # up to nine stories of a real model, which is nice to others
     pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is not installed"),
 ]
 STORY = ".message:not(.ephemeral)"
+WAIT_MS = 90_000  # a story takes six seconds, and many times that where others want the processors
 PROMPT = "The lighthouse keeper found a letter under the door, and the ink was still wet."
 
 
@@ -36,8 +38,8 @@ async def test_a_newcomer_sees_a_real_model_continue_a_story_and_uses_every_butt
     async with running(tmp_path, STORY_MODEL=str(default_weights.path)) as inkwell, async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = await browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark", locale="en-GB")
-        page.set_default_timeout(30_000)
-        expect.set_options(timeout=30_000)
+        page.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
         watch = Watch()
         watch.follow(page)
 
