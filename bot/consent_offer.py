@@ -11,6 +11,7 @@ from discord import app_commands
 
 from bot.consents import NotYourWordsError
 from bot.locales import Say, mark, speaker
+from bot.privacy_words import days
 from bot.store import OpenJob
 from bot.store.errors import StoreError
 
@@ -25,7 +26,7 @@ OFFER = mark(
     "**May I learn from your stories?**\n"
     "The models of this Inkwell learn only from people who say yes. With your yes they may learn from your words in "
     "this story and in what you write from now on, and from moods that you correct: under a pseudonym, encrypted, for "
-    "at most {days} days. What they learned may shine through in what they write for others.\n"
+    "at most {time}. What they learned may shine through in what they write for others.\n"
     "Nothing changes while you say nothing: your words stay private. `/privacy consent` decides for single stories, "
     "`/privacy withdraw` takes it all back, `/privacy policy` says more."
 )
@@ -43,7 +44,7 @@ async def offer(bot: "StoryBot", interaction: discord.Interaction[Any], job: Ope
         if not (await bot.store.turn(job.turn.id)).text or not await bot.store.people.note_asked(user_id):
             return
         say = speaker(interaction.locale.value)
-        words = say(OFFER).format(days=bot.settings.training_keep_days)
+        words = say(OFFER).format(time=days(bot.settings.training_keep_days, say))
         try:
             await interaction.followup.send(words, view=_buttons(user_id, job.story.id, say), ephemeral=True)
         except discord.HTTPException:

@@ -14,6 +14,7 @@ import discord
 
 from bot.locales import Say, mark, speaker
 from bot.mood_words import FACES, LABELS
+from bot.privacy_words import days
 from bot.store import Store
 from bot.store.ids import new_id
 from bot.store.people import ConsentMissingError, Correction, TooManyCorrectionsError
@@ -28,7 +29,7 @@ _KEPT_TEXTS, _KEPT_S = 1_000, 15 * 60.0  # Discord lets an ephemeral answer be u
 ASK = mark(
     "**May I learn from this?**\n"
     "With your yes I keep the texts whose mood you correct or confirm, with the label you gave, and may also learn "
-    "from what you write in stories from now on: encrypted, under a pseudonym, for at most {days} days, to train the "
+    "from what you write in stories from now on: encrypted, under a pseudonym, for at most {time}, to train the "
     "models of this Inkwell. `/privacy consent` decides for single stories.\n"
     "You can take it back at any time: `/privacy withdraw` deletes what was kept for it."
 )
@@ -100,7 +101,7 @@ class Corrections:
         consent = await self._store.people.consent(interaction.user.id)
         if consent is None or consent.wording < WORDING:
             pending.label = label
-            await _tell(interaction, say(ASK).format(days=self._keep_days), _question(key, say))
+            await _tell(interaction, say(ASK).format(time=days(self._keep_days, say)), _question(key, say))
         elif consent.level == "training":
             await _tell(interaction, say(await self._keep(interaction.user.id, key, pending, label, _THANKS)))
         else:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from discord.utils import escape_markdown
 
 from bot.dreams import Again, Dream, picture_of, title_of
-from bot.locales import Say, mark
+from bot.locales import Say, mark, mark_counted
 from bot.store import Receipt, StoryCharacter
 from bot.traits import described, missed, phrase
 from models.serving.short_requests import Look, MorphRequest, PortraitRequest
@@ -18,7 +18,7 @@ _SHOWN_NAMES = 12
 
 _RECEIPT = mark("-# Receipt `{code}`: `/dream receipt` draws it again.")
 _ALT = mark("Pixel-art portrait of {name}: {traits}.")
-_ALT_GRID = mark("{count} pixel-art portraits. {faces}")
+_ALT_GRID = mark_counted("{count} pixel-art portrait. {faces}", "{count} pixel-art portraits. {faces}")
 _ALT_MORPH = mark("Animation: a pixel-art face turns from {start} into {end} and back.")
 _ALT_CHILD = mark("Pixel-art portrait halfway between {start} and {end}: {traits}.")
 
@@ -69,7 +69,11 @@ def _grid(dream: Dream, recipe: PortraitRequest, say: Say) -> Words:
         content += "\n" + say(mark("-# In {count} of them I can't see every trait that was asked for.")).format(
             count=lost
         )
-    return Words(content, (say(_ALT_GRID).format(count=len(names), faces=faces),))
+    return Words(content, (_alt_grid(len(names), faces, say),))
+
+
+def _alt_grid(count: int, faces: str, say: Say) -> str:
+    return say.counted(_ALT_GRID, count).format(count=count, faces=faces)
 
 
 def _morph(dream: Dream, say: Say) -> Words:
@@ -123,7 +127,7 @@ def gallery_words(faces: Sequence[StoryCharacter], story: str, named: Sequence[s
     rows = "\n".join(f"{number}. {_shown(face.name)} · `{face.code}`" for number, face in enumerate(faces, start=1))
     alt = " ".join(_listed(number, face.name, face.attributes, say) for number, face in enumerate(faces, start=1))
     content = "\n".join([title, rows, *([hint] if without else [])])
-    return Words(_cut(content, 2_000), (_cut(say(_ALT_GRID).format(count=len(faces), faces=alt), MAX_ALT_CHARS),))
+    return Words(_cut(content, 2_000), (_cut(_alt_grid(len(faces), alt, say), MAX_ALT_CHARS),))
 
 
 def again_note(again: Again, say: Say) -> str:

@@ -31,7 +31,7 @@ Answer = Literal["yes", "no"]
 ASK = mark(
     "**Is this your own drawing, and may I learn from it?**\n"
     "This is how I would keep it: 16×16 pixels and nothing else of your file, encrypted, under a pseudonym, for at "
-    "most {days} days, to train the portraits of this Inkwell. Faces that I draw for others may come to look like it.\n"
+    "most {time}, to train the portraits of this Inkwell. Faces that I draw for others may come to look like it.\n"
     "Give only what you drew yourself and what shows no real person. `/dream given` takes it back, and so does "
     "`/privacy withdraw`."
 )

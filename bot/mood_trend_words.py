@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import discord
 
-from bot.locales import Say, mark
+from bot.locales import Say, mark, mark_counted
 from bot.mood_trend import Drop, Period, Share, Slice
 
 NOT_SAMPLED = mark(
@@ -27,7 +27,10 @@ _TITLES: dict[Period, str] = {
     "week": mark("Mood of the last 7 days"),
     "month": mark("Mood of the last 30 days"),
 }
-_SKIPPED = mark("{count} messages came too fast to be read and are left out.")
+_SKIPPED = mark_counted(
+    "{count} message came too fast to be read and is left out.",
+    "{count} messages came too fast to be read and are left out.",
+)
 _DROP = mark(
     "📉 The mood in {channel} fell: {now} of its messages were negative just now, usually {usual}. "
     "These are counts of at least 5 people; I know no more than that."
@@ -43,7 +46,7 @@ def trend_embed(channel_id: int, slices: Sequence[Slice], whole: Slice, period: 
         say(mark("{count} messages read; each count shown is of at least 5 people.")).format(count=f"{whole.read:,}"),
     ]
     if whole.skipped:
-        lines.append(say(_SKIPPED).format(count=f"{whole.skipped:,}"))
+        lines.append(say.counted(_SKIPPED, whole.skipped).format(count=f"{whole.skipped:,}"))
     lines.append(
         say(mark("Bands: 95% intervals. Bars: messages read. Times in UTC. Gaps: too few people, or nothing."))
     )
@@ -60,7 +63,7 @@ def trend_alt(slices: Sequence[Slice], whole: Slice, period: Period, say: Say) -
     return say(
         mark(
             "{title}: positive {positive}, negative {negative} of {count} messages. Best around {best}, worst around "
-            "{worst} (UTC); {gaps} of {all} parts have nothing to show."
+            "{worst} (UTC); parts with nothing to show: {gaps} of {all}."
         )
     ).format(
         title=say(_TITLES[period]),

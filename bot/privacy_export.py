@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bot.consents import Trace
-from bot.locales import Say, mark
+from bot.locales import Say, mark, mark_counted
 from bot.privacy_trace import line
 from bot.privacy_words import MAY_TRAIN
 from bot.store.people import Kept
@@ -18,8 +18,9 @@ MAX_FILE_BYTES = 10 * 1024 * 1024  # Discord: of one file
 _ROOM = MAX_FILE_BYTES - 64 * 1024
 
 _TITLE = mark("What Inkwell keeps of you, on {when} (UTC)")
-_CUT = mark(
-    "This was too much for one file of Discord's: {count} of your longest texts are left out. Ask the operator."
+_CUT = mark_counted(
+    "This was too much for one file of Discord's: {count} of your longest texts is left out. Ask the operator.",
+    "This was too much for one file of Discord's: {count} of your longest texts are left out. Ask the operator.",
 )
 _SECTIONS = {
     "turns": mark("Your words in stories"),
@@ -68,7 +69,7 @@ def _readable(kept: Kept, traces: Sequence[Trace], say: Say, now: float, left_ou
     titles = {story["id"]: story["title"] for story in kept.stories}
     parts = [say(_TITLE).format(when=_when(now))]
     if left_out:
-        parts.append(say(_CUT).format(count=left_out))
+        parts.append(say.counted(_CUT, left_out).format(count=left_out))
     level = kept.consent.level if kept.consent is not None else "private"
     parts.append(say(mark("Consent: {level}")).format(level=level))
     if kept.opted_out_since is not None:

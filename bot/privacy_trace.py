@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bot.consents import Trace
-from bot.locales import Say, mark
+from bot.locales import Say, mark, mark_counted
 from bot.training_words import FAMILIES
 
 MAX_LINES = 12  # below 2,000 characters in every language
@@ -13,7 +13,7 @@ _SOME = mark("**Versions that learned from your words**")
 _LINE = mark("• `{version}` ({family}), {when}: {state}")
 _LIVE, _NOT_LIVE = mark("answers now"), mark("does not answer")
 _MARKED = mark("marked")
-_MORE = mark("…and {count} older ones.")
+_MORE = mark_counted("…and {count} older one.", "…and {count} older ones.")
 _WHAT_NOW = mark(
     "A version can't unlearn. `/privacy withdraw` keeps you out of the next ones, which all begin without what these "
     "learned; `/privacy erase` also has these marked: words that they know were erased, so none may be chosen again."
@@ -27,7 +27,8 @@ def traced(traces: Sequence[Trace], shared: str, say: Say) -> str:
         return f"{say(_NONE)}\n{shared}\n{say(_VOICES)}"
     lines = [say(_SOME), *(line(trace, say, f"<t:{round(trace.created_at)}:d>") for trace in traces[:MAX_LINES])]
     if len(traces) > MAX_LINES:
-        lines.append(say(_MORE).format(count=len(traces) - MAX_LINES))
+        older = len(traces) - MAX_LINES
+        lines.append(say.counted(_MORE, older).format(count=older))
     return "\n".join([*lines, say(_WHAT_NOW), shared, say(_VOICES)])
 
 

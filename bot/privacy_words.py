@@ -2,7 +2,7 @@
 
 import discord
 
-from bot.locales import Say, mark
+from bot.locales import Say, mark, mark_counted
 from bot.settings import Settings
 from bot.store.sharing import ConsentLevel
 
@@ -19,14 +19,14 @@ IS_NOW = {
     ),
     "training": mark(
         "Your level is **training**: what you write in stories from now on may train the models of this Inkwell, each "
-        "part for at most {days} days, and so may the moods that you correct or confirm, which I keep with your text "
+        "part for at most {time}, and so may the moods that you correct or confirm, which I keep with your text "
         "for as long. A part counts only where everybody whose words stand before it agreed, too. Stories that you "
         "began to write in before stay out; `/privacy consent` with `story:` adds or leaves out single ones."
     ),
 }
 MAY_TRAIN = mark("Parts of stories of yours that may train: {count}.")
 SINGLE = mark("You decided apart for:")
-SINGLE_LINE = mark("• **{title}**: {level}, {shared} of {turns} parts may train")
+SINGLE_LINE = mark("• **{title}**: {level}; parts that may train: {shared} of {turns}")
 MORE_SINGLE = mark("…and {count} more; `/privacy export` has them all.")
 FOR_STORY = {
     "private": mark("In **{title}** your words stay **private**, whatever your general level: they train nothing."),
@@ -35,11 +35,12 @@ FOR_STORY = {
         "stories, this one may stand in it."
     ),
     "training": mark(
-        "In **{title}** {shared} of your {turns} parts may train the models of this Inkwell, each for at most {days} "
-        "days, and so may what you add. A part counts only where everybody whose words stand before it agreed, too."
+        "In **{title}** what you wrote may train the models of this Inkwell (parts: {shared} of {turns}), each part "
+        "for at most {time}, and so may what you add. A part counts only where everybody whose words stand before it "
+        "agreed, too."
     ),
 }
-AS_GENERAL = mark("In **{title}** your general level holds ({level}): {shared} of your {turns} parts may train.")
+AS_GENERAL = mark("In **{title}** your general level holds ({level}). Your parts that may train: {shared} of {turns}.")
 TAKEN_BACK = mark(
     "What it no longer covers is deleted: parts of stories that might train: {turns}, moods: {corrections}."
 )
@@ -50,7 +51,7 @@ NOT_SWITCHED_ON = mark(
 _STORED = mark(
     "• Stories that you begin or continue with my commands and buttons, and where they stand: I need that to go on.\n"
     "• Texts that you teach a server's voice with `/teach`, until `/teach forget`.\n"
-    "• Only after your yes, for at most {days} days: that parts of your stories may train, moods that you correct, and "
+    "• Only after your yes, for at most {time}: that parts of your stories may train, moods that you correct, and "
     "drawings that you give (`/dream give`).\n"
     "• Receipts of your pictures and verses (`/dream`: the words and choices that make them again), and faces given to "
     "a story.\n"
@@ -62,7 +63,7 @@ _NOT_STORED = mark(
     "• Texts whose mood you ask for: read in memory, then forgotten; where training is allowed they wait in memory for "
     "your correction, at most 15 minutes.\n"
     "• Messages in channels. Where admins switched a channel's mood on, each is read once in memory; only numbers of "
-    "at least 5 people are kept, for {mood_days} days. `/mood optout` leaves yours out."
+    "at least 5 people are kept, for {time}. `/mood optout` leaves yours out."
 )
 _TRAINING = mark(
     "Off until the operator allows it ({allowed}), and then only on words of people who said yes: with `/privacy "
@@ -79,6 +80,7 @@ _RIGHTS = mark(
     "Discord can delete. An encrypted copy from before the database's last upgrade stays with the operator until the "
     "next one, and so do the operator's own backups."
 )
+_DAYS = mark_counted("{count} day", "{count} days")
 _NO_CONTACT = mark("The operator named none; ask those who manage the server that added Inkwell.")
 ERASE_ASK = mark(
     "**Erase everything that I keep of you?**\n"
@@ -95,8 +97,8 @@ ERASE_ASK = mark(
     "This can't be undone. `/privacy export` first gives you a copy."
 )
 ERASED = mark(
-    "🧹 Erased: {stories} whole stories, {turns} parts of stories with others, {taught} taught texts, {corrections} "
-    "corrected moods, {pictures} receipts of pictures and verses, and your consent."
+    "🧹 Erased: your consent · whole stories: {stories} · parts of stories with others: {turns} · taught texts: "
+    "{taught} · corrected moods: {corrections} · receipts of pictures and verses: {pictures}"
 )
 MARKED = mark("Versions of the models that had learned from you, now marked: {versions}.")
 RELEARNING = mark("The voices that knew your texts are learning again without them.")
@@ -108,12 +110,17 @@ WITHDRAWN = mark(
 )
 
 
+def days(count: int, say: Say) -> str:
+    """How long something is kept, for a place in a sentence."""
+    return say.counted(_DAYS, count).format(count=count)
+
+
 def policy(settings: Settings, say: Say) -> discord.Embed:
     """The whole policy in one embed."""
     embed = discord.Embed(title=say(mark("Inkwell and your words")))
     for name, words in (
-        (mark("What is kept"), say(_STORED).format(days=settings.training_keep_days)),
-        (mark("What is not"), say(_NOT_STORED).format(mood_days=settings.mood_keep_days)),
+        (mark("What is kept"), say(_STORED).format(time=days(settings.training_keep_days, say))),
+        (mark("What is not"), say(_NOT_STORED).format(time=days(settings.mood_keep_days, say))),
         (
             mark("Training"),
             say(_TRAINING).format(allowed=say(_ALLOWED if settings.may_train else _NOT_ALLOWED)),

@@ -9,7 +9,7 @@ from discord import app_commands
 from bot.consents import NotYourWordsError
 from bot.dream_sentences import DREAM_SENTENCES
 from bot.gifts import GIFT_SENTENCES
-from bot.locales import Say, mark
+from bot.locales import Say, mark, mark_counted
 from bot.mood_reading import MoodNotReadError
 from bot.mood_story import ArcTooShortError
 from bot.mood_words import not_read
@@ -50,10 +50,19 @@ _TOO_FAST = {
     "guild": mark("This server is very busy right now. Try again in {seconds} s."),
 }
 _FULL = {
-    "user": mark("You already have {count} stories waiting. Let one of them finish first."),
-    "guild": mark("This server already has {count} stories waiting. Try again in a minute."),
+    "user": mark_counted(
+        "You already have {count} story waiting. Let it finish first.",
+        "You already have {count} stories waiting. Let one of them finish first.",
+    ),
+    "guild": mark_counted(
+        "This server already has {count} story waiting. Try again in a minute.",
+        "This server already has {count} stories waiting. Try again in a minute.",
+    ),
 }
-_EVERYBODY = mark("Too many people are writing right now ({count} wait). Try again in a minute.")
+_EVERYBODY = mark_counted(
+    "Too many people are writing right now ({count} waits). Try again in a minute.",
+    "Too many people are writing right now ({count} wait). Try again in a minute.",
+)
 _UNKNOWN = mark("Something went wrong on my side. Try again; if it stays, tell the admin this code: {code}.")
 _NOT_TEACHABLE = {
     "name": mark("I learn only from .txt files. Save the text as one and attach that."),
@@ -70,7 +79,7 @@ def _too_fast(error: TooFastError, say: Say) -> str:
 
 
 def _overloaded(error: EngineOverloadedError, say: Say) -> str:
-    return say(_FULL.get(error.scope, _EVERYBODY)).format(count=error.queued)
+    return say.counted(_FULL.get(error.scope, _EVERYBODY), error.queued).format(count=error.queued)
 
 
 def _not_teachable(error: NotTeachableError, say: Say) -> str:

@@ -5,7 +5,7 @@ knows no Discord object and no picture.
 import time
 from collections.abc import Sequence
 
-from bot.locales import Say, mark
+from bot.locales import Say, mark, mark_counted
 from bot.store.schema import MIN_AUTHORS
 from bot.store.training import TrainingCounts
 from bot.store.training_runs import Curves, Schedule, TrainingRun
@@ -55,6 +55,10 @@ WEEKDAYS = (
     mark("Monday"), mark("Tuesday"), mark("Wednesday"), mark("Thursday"), mark("Friday"), mark("Saturday"),
     mark("Sunday"),
 )  # fmt: skip
+_LOSS = mark_counted(
+    "Loss of {family}: from {first} to {last} in {steps} step.",
+    "Loss of {family}: from {first} to {last} in {steps} steps.",
+)
 _UNCHANGED = mark("The models that answer are as they were.")
 _BAR_CELLS = 12
 _NOTE_CHARS = 4_000  # Discord: an embed's description holds 4,096
@@ -126,7 +130,9 @@ def learned_from(counted: Counted, say: Say) -> str:
         else say(mark("fewer than {count} people")).format(count=MIN_AUTHORS)
     )
     return say(
-        mark("Learned from: {kept} parts ({characters} characters) by {people}; left out: {dropped}; held out: {held}.")
+        mark(
+            "Learned from {people} · parts: {kept} · characters: {characters} · left out: {dropped} · held out: {held}"
+        )
     ).format(
         kept=f"{counted.kept:,}",
         characters=f"{counted.characters:,}",
@@ -233,7 +239,7 @@ def past(run: TrainingRun, say: Say) -> str:
 def described(held: Sequence[Held], curves: Curves, say: Say) -> str:
     """A run's picture in words, for those who can't see it."""
     parts = [
-        say(mark("Loss of {family}: from {first} to {last} in {steps} steps.")).format(
+        say.counted(_LOSS, points[-1][0]).format(
             family=say(FAMILIES[family]), first=f"{points[0][1]:.3f}", last=f"{points[-1][1]:.3f}", steps=points[-1][0]
         )
         for family, points in curves.items()
@@ -260,16 +266,16 @@ def data(counts: TrainingCounts, at_least: int, say: Say) -> str:
         return "–" if number is None else f"{number:,}"
 
     lines = [
-        say(mark("• stories: {turns} parts of {stories} stories, {characters} characters, by {people} people")).format(
+        say(mark("• stories: {stories} · parts: {turns} · characters: {characters} · people: {people}")).format(
             turns=shown(counts.turns),
             stories=shown(counts.stories),
             characters=shown(counts.characters),
             people=shown(counts.authors),
         ),
-        say(mark("• corrected moods: {corrections}, by {people} people")).format(
+        say(mark("• corrected moods: {corrections} · people: {people}")).format(
             corrections=shown(counts.corrections), people=shown(counts.correctors)
         ),
-        say(mark("• given drawings: {drawings}, by {people} people")).format(
+        say(mark("• given drawings: {drawings} · people: {people}")).format(
             drawings=shown(counts.pictures), people=shown(counts.givers)
         ),
     ]

@@ -95,7 +95,7 @@ _WORDS: Final[dict[str, _Words]] = {
     ),
     "copied_span": _Words(
         passed=mark(
-            "copies no long passage: {change} letters in a row at most ({limit} allowed; a Chinese character counts as "
+            "copies no long passage, the longest in letters: {change} ({limit} allowed; a Chinese character counts as "
             "three)"
         ),
         failed=mark(

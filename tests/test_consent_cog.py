@@ -15,7 +15,7 @@ from bot.cogs.sharing import SharingCog
 from bot.consent_offer import OfferButton
 from bot.consents import NotYourWordsError, Trace
 from bot.locales import CATALOGUES, speaker
-from bot.privacy_trace import traced
+from bot.privacy_trace import MAX_LINES, traced
 from bot.store.errors import StoreFullError
 from bot.store.people import Correction
 from models.serving.in_process import InProcessEngine
@@ -176,10 +176,10 @@ async def test_a_story_is_given_and_taken_back_by_its_title(tmp_path: Path) -> N
         answer = answer_of(await at.member.slash(at.channel, "privacy consent", story=shown[0]["value"]))
         assert "general level holds (private)" in answer.content
         answer = answer_of(await at.member.slash(at.channel, "privacy consent", level="training", story=TOLD.upper()))
-        assert "1 of your 1 parts may train" in answer.content
+        assert "(parts: 1 of 1), each part for at most 365 days" in answer.content
         assert await lessons(at) == [TOLD]
         general = answer_of(await at.member.slash(at.channel, "privacy consent")).content
-        for part in ("**private**", "may train: 1", f"**{TOLD}**: training, 1 of 1"):
+        for part in ("**private**", "may train: 1", f"**{TOLD}**: training; parts that may train: 1 of 1"):
             assert part in general
         assert heard == []
         answer = answer_of(await at.member.slash(at.channel, "privacy consent", level="private", story=TOLD))
@@ -366,3 +366,9 @@ def test_a_long_trace_fits_a_message(locale: str) -> None:
     trace = Trace(family="story", version="v" * 24, created_at=1.8e9, live=True, marked=True)
     say = speaker(locale)
     assert len(traced([trace] * 500, "x" * 80, say)) <= 2_000
+
+
+def test_one_version_more_than_a_trace_shows_is_said_in_the_singular() -> None:
+    trace, say = Trace(family="story", version="v", created_at=1.8e9, live=True, marked=False), speaker("en-US")
+    assert "\n…and 1 older one.\n" in traced([trace] * (MAX_LINES + 1), "", say)
+    assert "\n…and 2 older ones.\n" in traced([trace] * (MAX_LINES + 2), "", say)

@@ -494,6 +494,8 @@ async def test_the_gallery_shows_every_face_and_names_who_has_none(tmp_path: Pat
         assert [choice["value"] for choice in found] == ["Mara"]
         assert "no face in" in (await at.dream("characters", remove="mara")).words
         assert "1. 林晚" in (await at.dream("characters")).words
+        await at.dream("characters", remove="@everyone")
+        assert (await at.dream("characters")).alts[0].startswith("1 pixel-art portrait. 1. 林晚: ")
 
 
 async def test_a_face_is_changed_by_its_giver_the_author_and_moderators_alone(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
 from bot import charts
+from bot.locales import speaker
 from bot.mood_trend import SLICES, Drop, Period, drop, first_hour_of, trend, whole, wilson
-from bot.mood_trend_words import axis
+from bot.mood_trend_words import axis, trend_embed
 from bot.store.moods import MoodCount
 
 NOW = 487_654  # Unix hours
@@ -20,6 +21,16 @@ def count(hour: int, negative: int = 0, positive: int = 0, neutral: int = 0, hou
     return MoodCount(
         hour=hour, hours=hours, negative=negative, neutral=neutral, positive=positive, unsure=0, skipped=1, authors=5
     )
+
+
+def test_one_message_that_came_too_fast_is_said_in_the_singular() -> None:
+    slices = trend([], "day", NOW)
+    for counts, words in (
+        ([count(NOW, positive=9)], "\n1 message came too fast to be read and is left out.\n"),
+        ([count(NOW, positive=9)] * 2, "\n2 messages came too fast to be read and are left out.\n"),
+    ):
+        embed = trend_embed(7, slices, whole(slices, counts), "day", speaker("en-US"))
+        assert words in (embed.description or "")
 
 
 def test_wilsons_interval_is_the_published_one() -> None:

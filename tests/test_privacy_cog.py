@@ -98,6 +98,12 @@ def test_the_policy_fits_and_names_the_operator(locale: str) -> None:
     assert policy(Settings(_env_file=None), speaker(locale)).fields[-1].value
 
 
+def test_what_is_kept_for_one_day_is_said_in_the_singular() -> None:
+    words = words_of_embed(policy(Settings(_env_file=None, training_keep_days=1, mood_keep_days=1), speaker("en-US")))
+    assert "Only after your yes, for at most 1 day:" in words
+    assert "at least 5 people are kept, for 1 day." in words
+
+
 async def test_the_policy_works_everywhere(tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
         for result in (
@@ -158,7 +164,7 @@ def test_an_export_that_is_too_large_leaves_out_the_longest_and_says_so() -> Non
     with zipfile.ZipFile(io.BytesIO(packed)) as file:
         text = file.read("inkwell.txt").decode()
         assert msgspec.json.decode(file.read("inkwell.json"))["texts_left_out"] == 1
-    assert "1 of your longest texts are left out" in text
+    assert "1 of your longest texts is left out" in text
     assert "kept" in text
     assert "short" in text
     assert long not in text
@@ -192,7 +198,7 @@ async def test_erasing_asks_and_then_removes_everything_and_the_voice_learns_aga
         assert labels_of(asked) == ["Erase everything"]
         assert len((await at.store.people.kept_of(at.member.id)).turns) == 1
         await at.member.click(asked, label="Erase everything")
-        for part in ("1 whole stories", "1 taught texts", "1 receipts", "learning again"):
+        for part in ("whole stories: 1", "taught texts: 1", "receipts of pictures and verses: 1", "learning again"):
             assert part in asked.content
         left = await at.store.people.kept_of(at.member.id)
         assert (left.turns, left.taught, left.corrections, left.consent, left.requests) == ([], [], [], None, [])

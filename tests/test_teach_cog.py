@@ -122,7 +122,7 @@ async def test_a_file_is_learned_with_a_receipt_and_the_loaded_voice_takes_it(tm
         receipt = said(await at.teach())
         (text,) = await at.texts()
         assert (text.title, text.state, text.characters) == ("tale.txt", "learned", len(TALE.strip()))
-        for part in ("Learned **tale.txt**", f"{text.characters:,} characters", at.admin.mention, text.id, "forget"):
+        for part in ("Learned **tale.txt**", f"characters: {text.characters:,}", at.admin.mention, text.id, "forget"):
             assert part in receipt
         assert "house" not in receipt
         first, version = at.written(model)

@@ -494,13 +494,13 @@ async def test_the_data_is_told_in_numbers_and_of_few_people_in_none(tmp_path: P
         await at.store.people.set_consent(at.admin.id, "training", wording=2)
         await at.admin.slash(at.channel, "story", prompt="An unmistakable lighthouse")
         told = words_of(answer_of(await at.admin.slash(at.channel, "train data")))
-        assert "1 parts of 1 stories, 26 characters, by 1 people" in told
+        assert "stories: 1 · parts: 1 · characters: 26 · people: 1" in told
         assert "unmistakable" not in told
         at.bot.settings = at.bot.settings.model_copy(
             update={"discord_token": SecretStr(TOKEN), "train_guilds": str(at.guild.id)}
         )
         told = words_of(answer_of(await at.admin.slash(at.channel, "train data")))
-        assert "– parts of – stories, – characters, by – people" in told
+        assert "stories: – · parts: – · characters: – · people: –" in told
         assert "fewer than 5 people" in told
 
 

@@ -148,7 +148,9 @@ def embed_of(status: Status, say: Say, *, here: int | None, remote: bool) -> dis
 def _described(moments: Sequence[Moment], say: Say) -> str:
     """The picture in words, for those who can't see it."""
     return say(
-        mark("The last half hour: at most {rate} tokens/s, now {now}; at most {queued} stories waiting, now {waiting}.")
+        mark(
+            "The last half hour: at most {rate} tokens/s, now {now}; stories waiting: at most {queued}, now {waiting}."
+        )
     ).format(
         rate=f"{max(each.tokens_per_s for each in moments):.1f}",
         now=f"{moments[-1].tokens_per_s:.1f}",

@@ -18,6 +18,7 @@ from bot.gifts import ASK
 from bot.given_picture import check_size, drawing_of, preview, sheet
 from bot.locales import mark, speaker
 from bot.pace import Pace
+from bot.privacy_words import days
 
 _CHOICES = 25  # Discord: of an autocompletion
 _NONE = mark("You gave me no drawings. `/dream give` does.")
@@ -75,7 +76,7 @@ class GivenDrawings:
         drawing = await asyncio.to_thread(drawing_of, await picture.read())
         say = speaker(interaction.locale.value)
         await interaction.followup.send(
-            say(ASK).format(days=self._bot.settings.training_keep_days),
+            say(ASK).format(time=days(self._bot.settings.training_keep_days, say)),
             file=discord.File(io.BytesIO(await asyncio.to_thread(preview, drawing)), "drawing.png"),
             view=self._bot.gifts.buttons(interaction.user.id, drawing, say),
             ephemeral=True,

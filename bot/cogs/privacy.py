@@ -120,7 +120,7 @@ class PrivacyCog(
         await interaction.response.send_message(say(words.ERASE_ASK), view=view, ephemeral=True)
 
     def _level(self, level: ConsentLevel, say: Say) -> str:
-        text = say(words.IS_NOW[level]).format(days=self.bot.settings.training_keep_days)
+        text = say(words.IS_NOW[level]).format(time=words.days(self.bot.settings.training_keep_days, say))
         return self._allowed(text, say) if level == "training" else text
 
     def _allowed(self, text: str, say: Say) -> str:
@@ -137,7 +137,7 @@ class PrivacyCog(
             level=found.level,
             shared=found.shared,
             turns=found.turns,
-            days=self.bot.settings.training_keep_days,
+            time=words.days(self.bot.settings.training_keep_days, say),
         )
         return self._allowed(text, say) if found.level == "training" else text
 

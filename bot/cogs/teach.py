@@ -15,7 +15,7 @@ from discord.app_commands import locale_str
 from discord.ext import commands
 
 from bot.client import StoryBot
-from bot.locales import Say, mark, speaker
+from bot.locales import Say, mark, mark_counted, speaker
 from bot.store import Setting, Story, TaughtText
 from bot.store.rows import TaughtSource
 from bot.store.store import MAX_TITLE_CHARS
@@ -31,21 +31,30 @@ _SHOWN_TEXTS = 20  # of a list; an embed's description holds 4,096 characters
 _CHOICES = 25  # Discord: of an autocompletion
 _CHOICE_CHARS = 100  # Discord: of a choice's name
 _READING = mark("📖 Reading **{title}**…")
-_LEARNING = mark("✒️ Learning the {characters} characters of **{title}**…")
+_LEARNING = mark_counted(
+    "✒️ Learning the {characters} character of **{title}**…",
+    "✒️ Learning the {characters} characters of **{title}**…",
+)
 _HEARD = mark("✒️ This server's voice knows **{title}** now; the house voice is still learning it…")
 _FORGETTING = mark("🧹 Forgetting; the voice learns again what is left…")
 _RECEIPT = mark(
-    "✅ Learned **{title}**: {characters} characters, taught by {who}.\n"
-    "Who knows it: {voices}; {known} characters in all. Write with it: `/story model:`.\n"
+    "✅ Learned **{title}**, taught by {who} · characters: {characters} · now known in all: {known}\n"
+    "Who knows it: {voices}. Write with it: `/story model:`.\n"
     "-# Undo: `/teach forget text:{id}`. I keep the text encrypted, so that the voice can learn the others again."
 )
 _NGRAM_ONLY = mark("this server's voice")
 _BOTH = mark("this server's voice and the house voice")
 _CONSENT = mark("-# A story can be taught only by whoever wrote every part of it that I did not write.")
-_FORGOTTEN = mark("🧹 Forgot **{title}**. The voice learned again what is left: {known} characters.")
+_FORGOTTEN = mark_counted(
+    "🧹 Forgot **{title}**. The voice learned again what is left: {known} character.",
+    "🧹 Forgot **{title}**. The voice learned again what is left: {known} characters.",
+)
 _LAST_FORGOTTEN = mark("🧹 Forgot **{title}**. Nothing is left, so this server has no voice of its own any more.")
 _NOTHING = mark("Nothing was taught to this server's voice yet. `/teach file` or `/teach story` begins.")
-_LINE = mark("`{id}` **{title}** · {characters} characters · {when} · {who}")
+_LINE = mark_counted(
+    "`{id}` **{title}** · {characters} character · {when} · {who}",
+    "`{id}` **{title}** · {characters} characters · {when} · {who}",
+)
 _MORE = mark("… and {count} more, which `/teach forget` finds by title.")
 _BY_YOU, _BY_ANOTHER = mark("taught by you"), mark("taught by somebody else")
 _MEMBERS_MAY = mark(
@@ -172,7 +181,7 @@ class TeachCog(
         async with _progress(interaction):
             await _show(interaction, say(_FORGETTING))
             left = await self.teacher.forget(interaction.guild_id, found.id)
-        words = say(_FORGOTTEN if left.known else _LAST_FORGOTTEN)
+        words = say.counted(_FORGOTTEN, left.known) if left.known else say(_LAST_FORGOTTEN)
         await _show(interaction, words.format(title=_plain(found.title), known=f"{left.known:,}"))
 
     @forget.autocomplete("text")
@@ -228,7 +237,7 @@ class TeachCog(
         assert interaction.guild_id is not None
         say = speaker(interaction.locale.value)
         shown = _plain(title)
-        await _show(interaction, say(_LEARNING).format(title=shown, characters=f"{len(text):,}"))
+        await _show(interaction, say.counted(_LEARNING, len(text)).format(title=shown, characters=f"{len(text):,}"))
 
         async def heard() -> None:
             await _show(interaction, say(_HEARD).format(title=shown))
@@ -257,7 +266,7 @@ def _receipt(lesson: Lesson, say: Say, who: str) -> str:
 
 
 def _line(text: TaughtText, say: Say, *, mine: bool) -> str:
-    return say(_LINE).format(
+    return say.counted(_LINE, text.characters).format(
         id=text.id,
         title=_plain(text.title),
         characters=f"{text.characters:,}",

@@ -141,7 +141,7 @@ export const en = {
   typingOne: "{a} is typing…",
   typingTwo: "{a} and {b} are typing…",
   typingMany: "Several people are typing…",
-  counter: "{left} characters left",
+  counter: "Characters left: {left}",
 
   // Commands
   commands: "Commands",
