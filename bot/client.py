@@ -167,7 +167,7 @@ class StoryBot(commands.AutoShardedBot):
         """There are no commands in messages to look for."""
 
     async def on_ready(self) -> None:
-        log.info("connected as %s to %d servers", self.user, len(self.guilds))
+        log.info("connected as %s; servers: %d", self.user, len(self.guilds))
         if self._recovery is None:  # on_ready comes again after every lost session
             self._recovery = asyncio.create_task(finish_open_jobs(self, self._left_open), name="recovery")
 
@@ -267,7 +267,7 @@ class StoryBot(commands.AutoShardedBot):
             return
         synced = await self.tree.sync()
         await self.store.set_value(key, digest)
-        log.info("synced %d commands", len(synced))
+        log.info("commands synced: %d", len(synced))
 
 
 async def _nobody_samples() -> None:

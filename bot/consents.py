@@ -103,7 +103,7 @@ class Consents:
                         # After the run has ended, or it could register one more version.
                         marked = await asyncio.to_thread(self._registry.mark_erased, told.author_key, told.at)
                         await self._store.ballots.keep_only(await asyncio.to_thread(unmarked, self._registry))
-                        log.info("an erasure has marked %d model versions", len(marked))
+                        log.info("model versions that an erasure has marked: %d", len(marked))
                     await self._store.training.settled(told)
                 except Exception:
                     log.exception("not everybody could be told of a withdrawal; it will be tried again")

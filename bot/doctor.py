@@ -102,7 +102,7 @@ async def _settings(settings: Settings) -> list[Finding]:
 
 
 async def _python(settings: Settings) -> list[Finding]:
-    return _ok("python", f"{platform.python_version()}, {os.cpu_count()} cores")
+    return _ok("python", f"{platform.python_version()}, cores: {os.cpu_count()}")
 
 
 async def _engine(settings: Settings) -> list[Finding]:
@@ -270,7 +270,7 @@ async def _database(settings: Settings) -> list[Finding]:
         return _fix("database", str(error))
     if damage:
         return _fix("database", f"is damaged ({damage[0]}); restore a backup of {settings.database}")
-    return _ok("database", f"opens with its key and is whole: {counts.stories} stories, {counts.turns} turns")
+    return _ok("database", f"opens with its key and is whole; stories: {counts.stories}, turns: {counts.turns}")
 
 
 async def _port(settings: Settings) -> list[Finding]:

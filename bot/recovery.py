@@ -26,7 +26,7 @@ async def finish_open_jobs(bot: "StoryBot", jobs: Sequence[OpenJob]) -> None:
     work: one that it began itself is being written already."""
     if not jobs:
         return
-    log.info("going on with %d stories that were open at the last stop", len(jobs))
+    log.info("going on with stories that were open at the last stop: %d", len(jobs))
     async with asyncio.TaskGroup() as group:
         for job in jobs:
             group.create_task(_finish(bot, job), name=f"recover-{job.job.id}")

@@ -211,7 +211,7 @@ def _greet(bot: StoryBot, place: Place, settings: Settings, seconds: float) -> N
     if place.page_url is None:
         assert bot.application_id is not None
         sys.stdout.write(
-            f"\nInkwell is in Discord as {bot.user}, in {len(bot.guilds)} servers ({seconds:.1f} s to start).\n"
+            f"\nInkwell is in Discord as {bot.user}, servers: {len(bot.guilds)} ({seconds:.1f} s to start).\n"
             f"Invite it with {invite_url(bot.application_id)}\nCtrl-C stops it.\n\n"
         )
     else:

@@ -206,7 +206,8 @@ def teach(
         raise typer.BadParameter(str(error)) from error
     learned = "n-gram and house voice" if taught.mixture else "n-gram only (the house voice needs torch)"
     Console().print(
-        f"The voice {name} knows {taught.characters:,} characters now, {taught.dictionary:,} different: {learned}."
+        f"Characters that the voice {name} knows now: {taught.characters:,}, different ones: {taught.dictionary:,}; "
+        f"{learned}."
     )
 
 

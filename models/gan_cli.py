@@ -49,7 +49,7 @@ def data(
         kept = make(packages, out, count)
     except RecipeError as error:
         raise typer.BadParameter(str(error)) from error
-    Console().print(f"{kept} pictures in {out}")
+    Console().print(f"Pictures in {out}: {kept}")
 
 
 @gan.command()

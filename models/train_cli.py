@@ -226,8 +226,8 @@ class _Bar:
                 self._describe(family or "texts", _STAGES[stage])
             case Counted():
                 say(
-                    f"{event.kept:,} passages of {event.authors:,} authors, {event.characters:,} characters; "
-                    f"{event.held_out:,} passages held out to judge by"
+                    f"passages: {event.kept:,}, authors: {event.authors:,}, characters: {event.characters:,}; "
+                    f"passages held out to judge by: {event.held_out:,}"
                 )
                 for reason, count in sorted(event.dropped.items()):
                     say(f"  left out: {count:,} ({reason})")

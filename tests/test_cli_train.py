@@ -26,7 +26,7 @@ def run(*arguments: str, code: int = 0) -> str:
 def test_text_files_are_learned_judged_and_put_to_use(tmp_path: Path) -> None:
     ask = ["--text", str(FOLDER), "--family", "ngram", "--data-dir", str(tmp_path)]
     said = run(*ask)
-    assert "60 passages of 3 authors, 20,004 characters" in said
+    assert "passages: 60, authors: 3, characters: 20,004" in said
     assert "passed first" in said
     registry = Registry(tmp_path / "versions")
     (version,) = registry.versions("ngram")

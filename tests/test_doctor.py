@@ -85,7 +85,7 @@ async def test_a_bot_that_is_ready_for_discord_gets_status_0(tmp_path: Path, tin
     assert "ok   token        accepted: inkwell#0001" in text
     assert "ok   intents      none of the privileged ones is needed" in text
     assert "ok   permissions  The Writing Room" in text
-    assert "opens with its key and is whole: 0 stories, 0 turns" in text
+    assert "opens with its key and is whole; stories: 0, turns: 0" in text
     assert "is whole (" in text
 
 

@@ -227,7 +227,7 @@ def test_a_request_that_makes_no_sense_is_refused(changes: dict[str, Any], tmp_p
 def test_where_nobody_shared_anything_the_family_is_skipped_and_the_run_ends_well(tmp_path: Path) -> None:
     events = outcome(request(tmp_path))
     (skipped,) = (event for event in events if isinstance(event, Skipped))
-    assert "0 characters" in skipped.reason
+    assert "it writes: 0;" in skipped.reason
     assert isinstance(events[-1], RunEnded)
     assert left_by_runs(tmp_path) == [".lock"]
 
@@ -235,7 +235,7 @@ def test_where_nobody_shared_anything_the_family_is_skipped_and_the_run_ends_wel
 def test_too_few_people_are_no_lesson(tmp_path: Path) -> None:
     events = outcome(request(tmp_path, options=RunOptions(min_authors=4)), made_up_records())
     (skipped,) = (event for event in events if isinstance(event, Skipped))
-    assert skipped.reason == "3 people shared words that it could learn, and it takes 4."
+    assert skipped.reason == "People who shared words that it could learn: 3; it takes 4."
 
 
 def test_who_is_gone_is_in_no_later_digest_and_in_no_later_version(

@@ -120,7 +120,7 @@ def test_a_run_that_was_cut_short_ends_with_the_candidate_of_one_that_was_not(
 
 def test_a_few_drawings_are_not_enough(tmp_path: Path) -> None:
     snapshot = snapshot_of(given(2, 3), tmp_path / "snapshot")
-    with pytest.raises(NothingToLearnError, match="There are 6 pictures"):
+    with pytest.raises(NothingToLearnError, match="Pictures: 6, of them to test with: "):
         PortraitsTrainer().train(snapshot, context(tmp_path / "run", steps=1))
 
 

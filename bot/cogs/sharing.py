@@ -77,7 +77,7 @@ class SharingCog(commands.Cog, name="Sharing"):
             ended = await store.training.end_departed(now - settings.leave_grace_days * _DAY_S)
             if turns or corrections or drawings or ended:
                 log.info(
-                    "shared no more: %d parts, %d moods and %d drawings in time, %d parts of left servers",
+                    "shared no more: parts %d, moods %d and drawings %d in time, parts of left servers %d",
                     turns,
                     corrections,
                     drawings,

@@ -135,4 +135,4 @@ def _upgrade(engine: sa.Engine, config: Config) -> None:
             del config.attributes["connection"]
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
         if broken:
-            raise StoreMigrationError(f"{len(broken)} rows refer to missing ones")
+            raise StoreMigrationError(f"rows that refer to missing ones: {len(broken)}")

@@ -111,7 +111,7 @@ class ShortProcess:
         try:
             return list(await self._run(requests))
         except _DiedError as death:
-            log.warning("%d requests are run once more: %s", len(requests), death)
+            log.warning("requests to run once more: %d, for %s", len(requests), death)
             suspect = death.batch
         try:
             return [await self._run_alone(request) for request in requests]

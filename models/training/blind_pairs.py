@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     pairs, key = shuffled(stories, seeds, without, with_it, order=asked.order)
     asked.out.write_text(json.dumps([asdict(pair) for pair in pairs], indent=1, ensure_ascii=False), "utf-8")
     asked.out.with_suffix(".key.json").write_text(json.dumps(key, indent=1), "utf-8")
-    sys.stdout.write(f"{len(pairs)} pairs in {asked.out}; the key lies beside it\n")
+    sys.stdout.write(f"Pairs in {asked.out}: {len(pairs)}; the key lies beside it\n")
     return 0
 
 

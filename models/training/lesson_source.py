@@ -40,12 +40,12 @@ class Source:
         self.authors = set(by_author)
         if self.characters < options.min_characters:
             raise NothingToLearnError(
-                f"There are {self.characters:,} characters to learn in a language that it writes, and it takes "
+                f"Characters to learn in a language that it writes: {self.characters:,}; it takes "
                 f"{options.min_characters:,}."
             )
         if len(self.authors) < options.min_authors:
             raise NothingToLearnError(
-                f"{len(self.authors)} people shared words that it could learn, and it takes {options.min_authors}."
+                f"People who shared words that it could learn: {len(self.authors)}; it takes {options.min_authors}."
             )
         self.held_out = drawn(self.read("held_out"), HELD_OUT_PASSAGES, options.seed)
         if not self.held_out:

@@ -55,8 +55,8 @@ class MoodTrainer:
         held_out = sum(1 for _ in snapshot.corrections("held_out"))
         if len(lessons) < MIN_CORRECTIONS or held_out < MIN_HELD_OUT:
             raise NothingToLearnError(
-                f"There are {len(lessons) + held_out} corrected moods, {held_out} of them to test with: the moods "
-                f"learn from {MIN_CORRECTIONS} and {MIN_HELD_OUT}."
+                f"Corrected moods: {len(lessons) + held_out}, of them to test with: {held_out}; the moods learn from "
+                f"{MIN_CORRECTIONS} and {MIN_HELD_OUT}."
             )
         context.tell(Progressed(family="mood", step=0, steps=1, loss=0.0, tokens_per_s=0.0, left_s=0.0))
         folder = context.folder / "candidate"

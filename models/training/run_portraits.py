@@ -100,8 +100,8 @@ class PortraitsTrainer:
         given, held_out = _pictures(snapshot.pictures("train")), sum(1 for _ in snapshot.pictures("held_out"))
         if len(given) < MIN_PICTURES or held_out < MIN_HELD_OUT:
             raise NothingToLearnError(
-                f"There are {len(given) + held_out} pictures, {held_out} of them to test with: the portraits learn "
-                f"from {MIN_PICTURES} and {MIN_HELD_OUT}."
+                f"Pictures: {len(given) + held_out}, of them to test with: {held_out}; the portraits learn from "
+                f"{MIN_PICTURES} and {MIN_HELD_OUT}."
             )
         if options.threads:
             torch.set_num_threads(options.threads)
