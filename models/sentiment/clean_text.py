@@ -18,7 +18,7 @@ _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": 
 _TREEBANK_BRACKETS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "-lcb-": "{", "-rcb-": "}"}
 _BRACKET = re.compile("|".join(_TREEBANK_BRACKETS), re.IGNORECASE)
 _CLITIC = re.compile(r" (n't|'s|'re|'ve|'ll|'d|'m)\b", re.IGNORECASE)
-_SPACED_MARK = re.compile(r"(?<=\w) ([,.;!?])(?=\s|$)")
+_SPACED_MARK = re.compile(r" (?<=\w )([,.;!?])(?=\s|$)")  # a literal first: that is what `re` finds fast
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _KANA_OR_HANGUL = re.compile("[\u3040-\u30ff\uac00-\ud7af\u1100-\u11ff]")
@@ -56,7 +56,7 @@ def clean(text: str) -> str:
         text = _narrow(text.replace("\ufe0f", "")).translate(_QUOTES)
     if "<" in text:
         text = _DISCORD_EMOJI.sub(r":\1:", text)
-    if "/" in text or "." in text:
+    if "://" in text or "t.co/" in (lower := text.lower()) or "www." in lower:
         text = _URL.sub(" http ", text)
     if "@" in text or "<" in text:
         text = _MENTION.sub(" @user ", text)

@@ -98,7 +98,7 @@ _FINDER = re.compile(f"(?P<emoji>{_EMOJI_PATTERN})|(?P<bracket>\\[(?:{'|'.join(m
 _ASCII_FINDER = re.compile(f"(?P<emoji>(?!))|(?P<bracket>\\[(?:doge|ok|OK|good)\\])|(?P<kaomoji>(?!))"
                            f"|(?P<emoticon>{_EMOTICON_PATTERN})")  # fmt: skip
 _MAYBE_ASCII = re.compile(
-    r"[:;=<>^_()/\\|.\[]|\b(?:[uUoOnqQTx][wWvAoO][uUoOnqQT]|[xX][dDpP]|[oO][rR][zZ]|o7|OTZ|qaq|Qaq)\b"
+    r"[:;=<>^_()/\\|\[]|[oO]\.[oO]|T\.T|\.-|-\.|\b(?:[uUoOnqQTx][wWvAoO][uUoOnqQT]|[xX][dDpP]|[oO][rR][zZ]|o7|OTZ|qaq|Qaq)\b"
 )
 
 # What makes a kaomoji's face, the first that fits: angry, crying, annoyed, glad.

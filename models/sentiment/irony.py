@@ -20,9 +20,8 @@ _ENGLISH = re.compile(
     r"|(?:truly|absolutely) (?:inspiring|riveting) stuff\b|groundbreaking\b|good job,? (?:genius|einstein)\b)"
     r"|^(?:well,? )?(?:wow,? )?(?:great|wonderful|lovely|fantastic|brilliant|perfect|awesome|nice),? "
     r"(?:another|more|now|there goes|just)\b"
-    r"|\b(?:as if|not)\s*[.!]*$",
-    re.I,
-)
+    r"|\b(?:as if|not)\s*[.!]*$"
+)  # of a lower-cased text: `re.I` takes thrice as long
 _TAG = re.compile(r"#(?:sarcas(?:m|tic)|iron(?:y|ic)|not)\b", re.I)
 # Each mark of _ENGLISH holds one of these words or signs: most texts hold none and needn't be searched.
 _ENGLISH_WORDS = frozenset({
@@ -48,7 +47,7 @@ def looks_ironic(text: str, language: str, latin: Collection[str]) -> bool:
         marked = bool(_CHINESE.search(text))
     else:
         likely = "/s" in text or not _ENGLISH_WORDS.isdisjoint(latin)
-        marked = likely and bool(_ENGLISH.search(text))
+        marked = likely and bool(_ENGLISH.search(text.lower()))
     return marked or (not text.isascii() and bool(_SIGNS.search(text)))
 
 

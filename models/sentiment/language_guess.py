@@ -112,6 +112,8 @@ def _latin_language(latin: list[str]) -> Language:
     words = latin[:200]
     if len(words) <= 3 and any(word in PINYIN_SLANG for word in words):
         return "zh"
+    if _FOREIGN.isdisjoint(words) and all(map(str.isascii, words)):
+        return "en"  # as most texts; what follows would say so too
     english = foreign = 0.0
     for word in words:
         if word in _ENGLISH:
