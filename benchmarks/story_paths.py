@@ -317,9 +317,9 @@ def unpacked(model: str, data_dir: str) -> Path:
 
 def openvino(model: str, _: str, tokens: int, streams: list[int], report: Callable[[Measured], None]) -> None:
     """OpenVINO GenAI's continuous batching. It reads the GGUF file itself."""
-    from models.language.openvino_batching import library
+    from models.serving.quiet_openvino import openvino_genai
 
-    genai = library()  # importing it as it comes would tell its makers
+    genai = openvino_genai()  # importing it as it comes would tell its makers
     scheduler = genai.SchedulerConfig()
     scheduler.cache_size = 1  # GiB
     scheduler.max_num_batched_tokens = 256

@@ -12,7 +12,6 @@ readers of new tokens a moment there.
 """
 
 import logging
-import sys
 import threading
 from collections import deque
 from collections.abc import Generator
@@ -24,6 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from models.language.token_stream import Tokens
+from models.serving.quiet_openvino import openvino, openvino_genai
 
 log = logging.getLogger(__name__)
 
@@ -54,23 +54,12 @@ class _Job:
     mailbox: SimpleQueue[Tokens | Exception] = field(default_factory=SimpleQueue)
 
 
-def library() -> Any:
-    """openvino_genai, imported without its telemetry: `import openvino` alone would send an event to Google Analytics.
-
-    Raises ImportError.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as if it weren't installed
-    import openvino_genai
-
-    return openvino_genai
-
-
 class Batching:
     """A model's loop in a thread of its own. Its methods may be called from any thread."""
 
     def __init__(self, path: Path, limits: CacheLimits, threads: int) -> None:
         """Raises RuntimeError with the library's reason."""
-        self._genai = genai = library()
+        self._genai = genai = openvino_genai()
         scheduler = genai.SchedulerConfig()
         scheduler.num_kv_blocks = limits.blocks
         scheduler.max_num_batched_tokens = BATCH_TOKENS
@@ -249,9 +238,8 @@ class Batching:
     @staticmethod
     def _tensor(tokens: list[int]) -> Any:
         import numpy as np
-        from openvino import Tensor
 
-        return Tensor(np.array([tokens], dtype=np.int64))
+        return openvino().Tensor(np.array([tokens], dtype=np.int64))
 
 
 class _Recent:

@@ -12,11 +12,12 @@ from typing import Any, Final, Self
 from models.language.continuation import Finisher, build_prompt, recognise
 from models.language.gguf_header import GgufHeader, read_header
 from models.language.open_calls import OpenCalls
-from models.language.openvino_batching import Batching, CacheLimits, library
+from models.language.openvino_batching import Batching, CacheLimits
 from models.language.story_model import Emit
 from models.language.token_stream import tell
 from models.language.weight_files import NotAModelError, WeightsCorruptError, inspect, sha256_of
 from models.serving.machine import physical_cores
+from models.serving.quiet_openvino import openvino_genai
 from models.serving.requests import Sampling, StoryOutput, StoryRequest
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class OpenVinoModel:
         if header.metadata["tokenizer.ggml.model"] != _BYTE_LEVEL:
             raise UnsupportedByOpenVinoError(f"{path} has a tokenizer that isn't of bytes: use llama_cpp.")
         try:
-            genai = library()
+            genai = openvino_genai()
         except ImportError as error:
             raise RuntimeError(f"OpenVINO can't be loaded: {error} (pip install openvino-genai)") from error
 
@@ -181,7 +182,7 @@ class OpenVinoModel:
 
 def generation_config(sampling: Sampling, stops: frozenset[int]) -> Any:
     """The library's words for `sampling`. Stop sequences are the Finisher's work."""
-    config = library().GenerationConfig()
+    config = openvino_genai().GenerationConfig()
     config.max_new_tokens = sampling.max_new_tokens
     if stops:
         config.set_eos_token_id(min(stops))

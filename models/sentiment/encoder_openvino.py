@@ -4,11 +4,13 @@ text; the graph is written here op by op, so that no file of another form and no
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as op
 
 from models.sentiment.encoder_weights import EncoderWeights, Floats, Quantised
+from models.serving.quiet_openvino import openvino
+
+ov = openvino()
+op = ov.opset13
 
 PAD = 1
 
@@ -39,7 +41,7 @@ def computes_bf16() -> bool:
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _graph(weights: EncoderWeights) -> ov.Model:
+def _graph(weights: EncoderWeights) -> Any:
     shape = weights.shape
     size = shape.hidden // shape.heads
 
