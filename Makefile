@@ -55,5 +55,6 @@ clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
 
 messages: $(VENV)/dev.stamp  # after changing a text that people see
+	@mkdir -p build
 	$(VENV)/bin/pybabel --quiet extract --no-location --sort-output --omit-header -k mark -k mark_counted:1,2 -k say -o build/inkwell.pot bot
 	@for name in zh_CN zh_TW; do $(VENV)/bin/pybabel update --no-fuzzy-matching --omit-header -i build/inkwell.pot -o bot/locales/$$name.po -l $$name; done

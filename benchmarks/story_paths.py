@@ -317,7 +317,7 @@ def unpacked(model: str, data_dir: str) -> Path:
 
 def openvino(model: str, _: str, tokens: int, streams: list[int], report: Callable[[Measured], None]) -> None:
     """OpenVINO GenAI's continuous batching. It reads the GGUF file itself."""
-    from models.serving.quiet_openvino import openvino_genai
+    from models.serving.quiet_runtimes import openvino_genai
 
     genai = openvino_genai()  # importing it as it comes would tell its makers
     scheduler = genai.SchedulerConfig()

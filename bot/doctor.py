@@ -122,7 +122,7 @@ async def _engine(settings: Settings) -> list[Finding]:
     if settings.story_engine == "openvino" or (
         settings.story_engine == "auto" and importlib.util.find_spec("openvino_genai") is not None
     ):
-        reason = await _why_not("from models.serving.quiet_openvino import openvino_genai; openvino_genai()")
+        reason = await _why_not("from models.serving.quiet_runtimes import openvino_genai; openvino_genai()")
         if not reason:
             result += _ok("engine", "OpenVINO loads")
         elif settings.story_engine == "auto":

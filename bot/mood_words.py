@@ -16,7 +16,7 @@ COLOURS: dict[Label, discord.Colour] = {
     "positive": discord.Colour(0x4CC2A8),
 }
 METHODS: dict[Method, str] = {
-    "default": mark("machine learning, both tiers (the default)"),
+    "default": mark("machine learning, all tiers together (the default)"),
     "positive_lexicon": mark("1 positive lexicon: counts happy words"),
     "negative_lexicon": mark("2 negative lexicon: counts unhappy words"),
     "naive_bayes": mark("3 labelled language model: naive Bayes"),

@@ -35,9 +35,8 @@ FOR_STORY = {
         "stories, this one may stand in it."
     ),
     "training": mark(
-        "In **{title}** what you wrote may train the models of this Inkwell (parts: {shared} of {turns}), each part "
-        "for at most {time}, and so may what you add. A part counts only where everybody whose words stand before it "
-        "agreed, too."
+        "In **{title}** parts of yours that may train the models of this Inkwell: {shared} of {turns}, each for at "
+        "most {time}. So may what you add. A part counts only where everybody whose words stand before it agreed, too."
     ),
 }
 AS_GENERAL = mark("In **{title}** your general level holds ({level}). Your parts that may train: {shared} of {turns}.")

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import Unigram
 
 from models.sentiment.calibration import Calibration, Stage, save_calibrations
-from models.sentiment.encoder_ranges import RANGES_FILE, Ranges, save_ranges
+from models.sentiment.encoder_ranges import Ranges, save_ranges
 from models.sentiment.encoder_weights import EncoderWeights, Shape, from_state, save
 from models.sentiment.features import BITS
 from models.sentiment.linear import save_linear
@@ -65,7 +65,7 @@ def write_small_moods(folder: Path) -> Path:
         stages = [(generator.normal(0, 2, 1 << BITS), 0.1 * n) for n in range(2)]
         save_linear(folder / f"linear-{language}.safetensors", stages)
     save(random_encoder(), folder / "encoder.safetensors")
-    save_ranges(small_ranges(), folder / RANGES_FILE)
+    save_ranges(small_ranges(), folder)
     small_tokenizer().save(str(folder / "tokenizer.json"))
     own = {
         language: Calibration(polar=Stage(weights=(0.9,), bias=0.1), positive=Stage(weights=(0.8,), bias=-0.1),

@@ -176,7 +176,7 @@ async def test_a_story_is_given_and_taken_back_by_its_title(tmp_path: Path) -> N
         answer = answer_of(await at.member.slash(at.channel, "privacy consent", story=shown[0]["value"]))
         assert "general level holds (private)" in answer.content
         answer = answer_of(await at.member.slash(at.channel, "privacy consent", level="training", story=TOLD.upper()))
-        assert "(parts: 1 of 1), each part for at most 365 days" in answer.content
+        assert "1 of 1, each for at most 365 days" in answer.content
         assert await lessons(at) == [TOLD]
         general = answer_of(await at.member.slash(at.channel, "privacy consent")).content
         for part in ("**private**", "may train: 1", f"**{TOLD}**: training; parts that may train: 1 of 1"):

@@ -334,8 +334,11 @@ def test_a_hugging_face_directory_is_not_for_openvino(tiny_model: TinyModel) -> 
 @pytest.mark.parametrize(
     "use",
     [
-        "from models.serving.quiet_openvino import openvino_genai; openvino_genai().SchedulerConfig()",
+        "from models.serving.quiet_runtimes import openvino_genai; openvino_genai().SchedulerConfig()",
         "from models.sentiment.encoder_openvino import computes_bf16; computes_bf16()",
+        "from models.sentiment.moods import Moods; from models.weights import MOODS_FOLDER; "
+        "Moods(MOODS_FOLDER).read(['hello'])",
+        "from models.serving.quiet_runtimes import onnxruntime, openvino; openvino(); onnxruntime().SessionOptions()",
     ],
 )
 def test_loading_the_library_tells_nobody(tmp_path: Path, use: str) -> None:

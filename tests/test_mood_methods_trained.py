@@ -1,5 +1,6 @@
 """The trained ways of reading a mood: features, weights, arithmetic, calibration, and all behind one question."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from models.sentiment import encoder_weights
 from models.sentiment.calibration import (
+    Calibration,
+    Stage,
     fit_calibration,
     fit_stage,
     load_calibrations,
@@ -164,24 +167,53 @@ def test_integer_arithmetic_answers_as_floats_do_and_the_same_in_any_company() -
     assert whole.version == floats.version
 
 
-def test_ranges_of_another_encoder_are_not_taken(tmp_path: Path) -> None:
-    weights = random_encoder()
-    assert load_ranges(tmp_path / RANGES_FILE, weights) is None
-    save_ranges(small_ranges(), tmp_path / RANGES_FILE)
-    found = load_ranges(tmp_path / RANGES_FILE, weights)
+def test_ranges_of_another_encoder_or_of_no_numbers_are_not_taken(tmp_path: Path) -> None:
+    folder, weights = write_small_moods(tmp_path), random_encoder()
+    found = load_ranges(folder, weights)
     assert found is not None
     assert all((found[name] == wanted).all() for name, wanted in small_ranges().items())
-    assert load_ranges(tmp_path / RANGES_FILE, encoder_weights.load(MOODS_FOLDER / "encoder.safetensors")) is None
-    (tmp_path / RANGES_FILE).write_bytes(b"no tensors")
-    assert load_ranges(tmp_path / RANGES_FILE, weights) is None
-
-
-def test_without_ranges_floats_answer_and_whole_numbers_cannot_be_insisted_on(tmp_path: Path) -> None:
-    folder = write_small_moods(tmp_path)
+    save_ranges(small_ranges() | {"layers.0.up": np.full((2, SHAPE.hidden), np.nan, np.float32)}, folder)
+    assert load_ranges(folder, weights) is None
+    save_ranges(small_ranges(), folder)
+    encoder_weights.save(random_encoder(seed=7), folder / "encoder.safetensors")  # of the same shape
+    assert load_ranges(folder, random_encoder(seed=7)) is None
+    (folder / RANGES_FILE).write_bytes(b"no tensors")
+    assert load_ranges(folder, weights) is None
     (folder / RANGES_FILE).unlink()
-    assert Moods(folder).read(["hello"], "encoder")[0].model_version.startswith("encoder@")
+    assert load_ranges(folder, weights) is None
     with pytest.raises(RuntimeError, match=RANGES_FILE):
         load_encoder(folder, runtime="onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("bf16", "ranges", "missing", "chosen"),
+    [
+        (True, True, (), "openvino"),
+        (False, True, (), "onnxruntime"),
+        (False, False, (), "openvino"),
+        (None, True, ("encoder_openvino",), "onnxruntime"),
+        (False, True, ("encoder_onnx",), "openvino"),
+        (None, True, ("encoder_openvino", "encoder_onnx"), "numpy"),
+    ],
+)
+def test_the_fastest_arithmetic_that_is_there_is_chosen(
+    bf16: bool | None,
+    ranges: bool,
+    missing: tuple[str, ...],
+    chosen: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = write_small_moods(tmp_path)
+    if not ranges:
+        (folder / RANGES_FILE).unlink()
+    for name in missing:  # as if its library had no wheel for this machine
+        monkeypatch.setitem(sys.modules, f"models.sentiment.{name}", None)
+    if bf16 is not None:
+        monkeypatch.setattr("models.sentiment.encoder_openvino.computes_bf16", lambda: bf16)
+    encoder = load_encoder(folder)
+    assert encoder.runtime == chosen
+    assert encoder.score([prepare("hello")]).logits.shape == (1, 2)
 
 
 def test_windows_hold_every_token_once_and_too_many_are_spread() -> None:
@@ -360,6 +392,37 @@ def test_a_calibration_from_before_the_language_model_needs_no_tables_of_it(fold
     save_calibrations(found, newer / "calibration.json")
     with pytest.raises(ShortModelMissingError, match="naive Bayes"):
         Moods(newer, runtime="numpy").read(["hello"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "linear-zh.safetensors", "encoder.safetensors", "naive_bayes_zh.safetensors", "tokenizer.json",
+        "calibration.json",
+    ],
+)  # fmt: skip
+def test_a_damaged_champion_is_passed_over(name: str, tmp_path: Path) -> None:
+    champion = tmp_path / "champion"
+    shutil.copytree(MOODS_FOLDER, champion)
+    whole = (champion / name).read_bytes()
+    (champion / name).write_bytes(whole[: len(whole) // 2])
+    assert load(tmp_path, {"mood_champion": str(champion)}).read(["I love it"])[0].label == "positive"
+    with pytest.raises(ShortModelMissingError, match=r"damaged|can't be read"):
+        load(tmp_path, {"mood_champion": str(champion), "trial": "yes"})
+
+
+@pytest.mark.parametrize("weights", [(), (1.0,) * 5])
+def test_a_calibration_of_no_version_of_inkwell_is_said_to_be_one(weights: tuple[float, ...], tmp_path: Path) -> None:
+    folder = write_small_moods(tmp_path)
+    found = load_calibrations(folder / "calibration.json")
+    stage = Stage(weights=weights, bias=0.0)
+    odd = Calibration(polar=stage, positive=stage, sure_from=0.5)
+    save_calibrations(found | {"default": {"en": odd, "zh": odd}}, folder / "calibration.json")
+    with pytest.raises(ShortModelMissingError, match="another version"):
+        Moods(folder, runtime="numpy").read(["hello"])
+    save_calibrations({"linear": found["linear"]}, folder / "calibration.json")
+    with pytest.raises(ShortModelMissingError, match="default"):
+        Moods(folder, runtime="numpy").read(["hello"])
 
 
 def test_missing_weights_are_said_to_be_missing(tmp_path: Path) -> None:

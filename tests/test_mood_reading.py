@@ -3,9 +3,10 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.sentiment import clean_text, emoji_valence, reading
 from models.sentiment.emoji_valence import BRACKETS, EMOJI, EMOTICONS, find_faces
 from models.sentiment.reading import clean, read
 from models.serving.short_requests import MAX_MOOD_CHARS
@@ -137,3 +138,13 @@ def test_no_mark_of_irony_is_missed_because_a_text_looked_unlikely_to_hold_one()
     )  # fmt: skip
     for text in marks:
         assert "irony" in read(text).notes, text
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=":;=<>^_()/\\|.[]oOTuUwWxXdDpPzrqaAnv73c@+-', tTwW.hHps", max_size=16))
+def test_no_quick_look_passes_over_what_the_slow_one_finds(text: str) -> None:
+    if not emoji_valence._MAYBE_ASCII.search(text):
+        assert not emoji_valence._ASCII_FINDER.search(text)
+    if not reading._NAME_BEFORE_AT.search(text):
+        assert not reading._EMAIL.search(text)
+    assert not clean_text._URL.search(clean_text.clean(text))

@@ -37,7 +37,7 @@ def test_training_ends_with_a_folder_that_answers(tmp_path: Path) -> None:
     start, out, told = write_small_moods(tmp_path / "start"), tmp_path / "out", list[str]()
     train_all(rows(), out, start=start, minutes=0.03, chat=None, seed=1, bf16=False, say=told.append)
     assert [line.split(" ")[0] for line in told if line[0] != " "] == [
-        "Tuning", "Watching", "Counting", "Fitting", "Calibrating", "The"
+        "Counting", "Tuning", "Watching", "Fitting", "Calibrating", "The"
     ]  # fmt: skip
     assert "  the encoder has read 0 of 48 texts" in told
     assert all(tones_in(out / f"linear-{language}.safetensors") is not None for language in SAID)

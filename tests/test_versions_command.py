@@ -40,7 +40,7 @@ def test_versions_are_listed_with_what_the_gate_said_and_where_a_rollback_leads(
     rejected = registered(registry, "story", candidate(tmp_path), accepted=False)
     for version in (one, two):
         assert promote(tmp_path, registry.root, "story", version.id, reason="", force=False) == 0
-    registry.mark_erased("a" * 64, at=43_200.0)  # the same day in every time zone from -12 to +11
+    registry.mark_erased("a" * 64, at=40_000.0)  # the same day in every time zone from -11 to +12
     capsys.readouterr()
 
     assert show_all(registry.root, "story") == 0

@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from models.language.token_stream import Tokens
-from models.serving.quiet_openvino import openvino, openvino_genai
+from models.serving.quiet_runtimes import openvino, openvino_genai
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from models.language.story_model import Emit
 from models.language.token_stream import tell
 from models.language.weight_files import NotAModelError, WeightsCorruptError, inspect, sha256_of
 from models.serving.machine import physical_cores
-from models.serving.quiet_openvino import openvino_genai
+from models.serving.quiet_runtimes import openvino_genai
 from models.serving.requests import Sampling, StoryOutput, StoryRequest
 
 log = logging.getLogger(__name__)

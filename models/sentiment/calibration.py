@@ -1,7 +1,7 @@
 """From log odds to probabilities that mean what they say, and when to call an answer unsure. Knows no model; fitting
 needs numpy only.
 
-Each stage is a logistic regression on the scores of one tier or of both (Platt 1999; two inputs make the calibrated
+Each stage is a logistic regression on the scores of one tier or of several (Platt 1999; two inputs make the calibrated
 average). `sure_from` is the confidence that three quarters of held-back texts reach (the risk-coverage curve, El-Yaniv
 and Wiener 2010).
 """

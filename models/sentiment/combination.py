@@ -7,6 +7,7 @@ import numpy as np
 from models.sentiment.answer import LABELS, MAX_EVIDENCE
 from models.sentiment.calibration import Calibration
 from models.sentiment.scorer import ModelLanguage, Prepared, Scorer, prepare
+from models.serving.short_model import ShortModelMissingError
 from models.serving.short_requests import Evidence, Method, Mood, MoodNote
 
 # In this order their weights stand in calibration.json. One that was fitted before a tier came has fewer weights, and
@@ -17,9 +18,12 @@ _NOTHING_TO_READ = (0.1, 0.8, 0.1)  # as in methods 1 to 4
 
 
 def default_tiers(calibration: Mapping[ModelLanguage, Calibration]) -> tuple[str, ...]:
-    """The tiers that the default's `calibration` knows."""
-    known = min(len(own.polar.weights) for own in calibration.values())
-    return DEFAULT_TIERS[:known]
+    """The tiers that the default's `calibration` knows. Raises ShortModelMissingError for one that is of no version of
+    Inkwell."""
+    known = {len(stage.weights) for own in calibration.values() for stage in (own.polar, own.positive)}
+    if len(known) != 1 or not 1 <= max(known) <= len(DEFAULT_TIERS):
+        raise ShortModelMissingError("The calibration of the default was made for another version of Inkwell.")
+    return DEFAULT_TIERS[: max(known)]
 
 
 class CalibratedMethod:

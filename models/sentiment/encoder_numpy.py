@@ -1,4 +1,5 @@
-"""The encoder's arithmetic in numpy, for machines without OpenVINO and as the reference in tests. Knows no text.
+"""The encoder's arithmetic in numpy, for machines without OpenVINO and ONNX Runtime, to measure the latter's
+ranges, and as the reference in tests. Knows no text.
 
 All tokens of a batch stand in one matrix, so that each weight is read once for all of them and nothing is computed for
 padding; only attention goes text by text.

@@ -10,13 +10,13 @@ multiplied into the weights (SmoothQuant, Xiao et al. 2023, eq. 4).
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models.sentiment.encoder_numpy import layer_norm
 from models.sentiment.encoder_ranges import Ranges
 from models.sentiment.encoder_weights import EncoderWeights, Floats
+from models.serving.quiet_runtimes import onnxruntime
 
 # How much of an outlier goes into the weights, by kind of matrix: eq. 4's alpha. Chosen by how far the log odds of 300
 # held-back texts are from float32's; GELU's outputs have the greatest outliers.
@@ -35,11 +35,12 @@ class OnnxRuntime:
     batch_tokens = 384  # more leaves the processor's second cache
 
     def __init__(self, weights: EncoderWeights, ranges: Ranges, *, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
+        library = onnxruntime()
+        options = library.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors only
         try:
-            self._session = onnxruntime.InferenceSession(
+            self._session = library.InferenceSession(
                 _Graph(weights, ranges).model(), options, providers=["CPUExecutionProvider"],
                 # Its fused kernel takes six times as long as addition and norm apart.
                 disabled_optimizers=["SkipLayerNormFusion"],

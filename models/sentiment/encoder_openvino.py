@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.sentiment.encoder_weights import EncoderWeights, Floats, Quantised
-from models.serving.quiet_openvino import openvino
+from models.serving.quiet_runtimes import openvino
 
 ov = openvino()
 op = ov.opset13

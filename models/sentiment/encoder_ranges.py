@@ -1,15 +1,18 @@
 """Between which values every input of the encoder's matrices lay on held-back texts. Integer arithmetic scales its
 inputs by them. Knows no runtime."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from models.sentiment.encoder_weights import EncoderWeights, Floats
 
 RANGES_FILE = "encoder-ranges.safetensors"
+_ENCODER = "encoder"  # the digest of the file that they were measured with
 
 Ranges = Mapping[str, Floats]  # by matrix, "layers.0.qkv" and so on: (2, inputs), the least and the greatest value
 
@@ -19,16 +22,25 @@ def layer_matrices(weights: EncoderWeights) -> list[str]:
     return [f"layers.{n}.{kind}" for n in range(weights.shape.layers) for kind in ("qkv", "out", "up", "down")]
 
 
-def save_ranges(ranges: Ranges, path: Path) -> None:
-    save_file(dict(ranges), path)
+def save_ranges(ranges: Ranges, folder: Path) -> None:
+    """For the encoder in `folder`, which is there already."""
+    save_file(dict(ranges), folder / RANGES_FILE, {_ENCODER: _digest(folder)})
 
 
-def load_ranges(path: Path, weights: EncoderWeights) -> Ranges | None:
-    """None where there is no such file, or it is of another encoder."""
+def load_ranges(folder: Path, weights: EncoderWeights) -> Ranges | None:
+    """Those of `weights`, the encoder in `folder`. None where there are none, or they are of another one, whose
+    answers would be far off."""
     try:
-        found = load_file(path)
+        with safe_open(folder / RANGES_FILE, "np") as file:
+            if (file.metadata() or {}).get(_ENCODER) != _digest(folder):
+                return None
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no dictionary
     except (OSError, SafetensorError):
         return None
     inputs = {name: weights.matrices[name].values.shape[1] for name in layer_matrices(weights)}
     fits = found.keys() == inputs.keys() and all(found[name].shape == (2, size) for name, size in inputs.items())
-    return found if fits else None
+    return found if fits and all(np.isfinite(value).all() for value in found.values()) else None
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "encoder.safetensors").read_bytes()).hexdigest()

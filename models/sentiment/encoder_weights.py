@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 Floats = NDArray[np.float32]
@@ -68,11 +68,14 @@ def save(weights: EncoderWeights, path: Path) -> None:
 
 def load(path: Path) -> EncoderWeights:
     """Raises OSError when the file isn't there, ValueError when it holds something else."""
-    with safe_open(path, "np") as file:
-        metadata = file.metadata() or {}
-        if "shape" not in metadata:
-            raise ValueError(f"{path} holds no encoder of moods.")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no dictionary
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+            if "shape" not in metadata:
+                raise ValueError(f"{path} holds no encoder of moods.")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no dictionary
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
     names = [name.removesuffix(".int8") for name in tensors if name.endswith(".int8")]
     matrices = {name: Quantised(values=tensors[f"{name}.int8"], scale=tensors[f"{name}.scale"]) for name in names}
     quantised = {f"{name}.{part}" for name in names for part in ("int8", "scale")}

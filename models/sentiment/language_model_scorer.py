@@ -8,7 +8,6 @@ import numpy as np
 
 from models.sentiment.naive_bayes import CorpusLanguage, batch_of, load_naive_bayes, model_scores
 from models.sentiment.scorer import Prepared, Scores
-from models.serving.short_model import ShortModelMissingError
 
 _TEXTS_AT_ONCE = 512
 
@@ -18,10 +17,7 @@ class LanguageModelScorer:
     Raises ShortModelMissingError where naive Bayes's tables aren't in `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            method = load_naive_bayes(folder)
-        except (OSError, ValueError) as error:
-            raise ShortModelMissingError(f"The naive Bayes weights in {folder} can't be read: {error}") from error
+        method = load_naive_bayes(folder)
         self._tables = method.tables
         self.version = method.version.replace("naive_bayes", "language_model")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from models.sentiment.features import BITS, Features, Units, features_of, spans_of, split
@@ -81,7 +82,10 @@ class LinearScorer:
             if not path.is_file():
                 raise ShortModelMissingError(f"{path} is missing: it is part of Inkwell; install it again.")
             digest.update(path.read_bytes())
-            tensors = load_file(path)
+            try:
+                tensors = load_file(path)
+            except SafetensorError as error:
+                raise ShortModelMissingError(f"{path} is damaged ({error}); install Inkwell again.") from error
             tones = tensors.get("tones", np.zeros((2, TONES), np.float32))
             if tensors["codes"].shape != (2, 1 << BITS) or tones.shape != (2, TONES):
                 raise ShortModelMissingError(f"{path} was made for another version of Inkwell.")

@@ -71,7 +71,7 @@ class Moods:
             tiers = default_tiers(calibration) if name == "default" else (name,)
             return CalibratedMethod(name, [self._scorer(tier) for tier in tiers], calibration)
         if name == "naive_bayes":
-            return self._naive_bayes()
+            return load_naive_bayes(self._folder)
         untrained: dict[str, Callable[[], SentimentMethod]] = {
             "positive_lexicon": positive_lexicon,
             "negative_lexicon": negative_lexicon,
@@ -80,12 +80,6 @@ class Moods:
         if name not in untrained:
             raise ValueError(f"There is no method {name}.")
         return untrained[name]()
-
-    def _naive_bayes(self) -> SentimentMethod:
-        try:
-            return load_naive_bayes(self._folder)
-        except (OSError, ValueError) as error:
-            raise ShortModelMissingError(f"The naive Bayes weights in {self._folder} can't be read: {error}") from error
 
     def _scorer(self, tier: str) -> Scorer:
         if tier not in self._scorers:
@@ -99,6 +93,8 @@ class Moods:
                 self._calibrations = load_calibrations(path)
             except (OSError, msgspec.DecodeError) as error:
                 raise ShortModelMissingError(f"{path} can't be read: {error}") from error
+        if not self._calibrations.get(name):
+            raise ShortModelMissingError(f"{self._folder / 'calibration.json'} has nothing of the method {name}.")
         return self._calibrations[name]
 
 

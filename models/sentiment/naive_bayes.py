@@ -23,13 +23,14 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from models.sentiment.answer import answer
 from models.sentiment.reading import Reading, read
 from models.sentiment.score_map import Probabilities
 from models.sentiment.text_units import Hashes, Unit, character_hashes, ngram_hashes, unit_hash, units_of
+from models.serving.short_model import ShortModelMissingError
 from models.serving.short_requests import Evidence, Method, Mood
 
 CorpusLanguage = Literal["en", "zh"]
@@ -249,18 +250,21 @@ def save_tables(tables: LanguageTables, path: Path) -> None:
 
 def load_tables(path: Path) -> LanguageTables:
     """Raises ValueError for a file that is none of ours, OSError when it can't be read."""
-    with safe_open(path, framework="numpy") as file:
-        numbers = json.loads((file.metadata() or {}).get("numbers", "{}"))
-        if numbers.get("format") != _FORMAT:
-            raise ValueError(f"{path.name} holds no naive Bayes model.")
-        tables = LanguageTables(
-            **{name: file.get_tensor(name) for name in ("bag", "bag_scale", "keys", "counts", "totals")},
-            vocabulary=int(numbers["vocabulary"]),
-            bag_orders=int(numbers["bag_orders"]),
-            model_orders=int(numbers["model_orders"]),
-            priors=tuple(map(float, numbers["priors"])),
-            weights=tuple((float(a), float(b), float(c)) for a, b, c in numbers["weights"]),
-        )
+    try:
+        with safe_open(path, framework="numpy") as file:
+            numbers = json.loads((file.metadata() or {}).get("numbers", "{}"))
+            if numbers.get("format") != _FORMAT:
+                raise ValueError(f"{path.name} holds no naive Bayes model.")
+            tables = LanguageTables(
+                **{name: file.get_tensor(name) for name in ("bag", "bag_scale", "keys", "counts", "totals")},
+                vocabulary=int(numbers["vocabulary"]),
+                bag_orders=int(numbers["bag_orders"]),
+                model_orders=int(numbers["model_orders"]),
+                priors=tuple(map(float, numbers["priors"])),
+                weights=tuple((float(a), float(b), float(c)) for a, b, c in numbers["weights"]),
+            )
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from error
     shapes = tables.bag.shape == (2, 1 << tables.bits) and tables.counts.shape == (len(tables.keys), 4)
     if not shapes or len(tables.weights) != 2 or len(tables.priors) < tables.model_orders or tables.vocabulary < 1:
         raise ValueError(f"{path.name} is not whole.")
@@ -268,11 +272,14 @@ def load_tables(path: Path) -> LanguageTables:
 
 
 def load_naive_bayes(folder: Path, part: Part = "both") -> NaiveBayes:
-    """From naive_bayes_en.safetensors and naive_bayes_zh.safetensors in `folder`."""
+    """From naive_bayes_en.safetensors and naive_bayes_zh.safetensors in `folder`. Raises ShortModelMissingError."""
     paths: dict[CorpusLanguage, Path] = {
         "en": folder / "naive_bayes_en.safetensors",
         "zh": folder / "naive_bayes_zh.safetensors",
     }
-    digest = sha256(b"".join(path.read_bytes() for path in paths.values())).hexdigest()
-    tables = {language: load_tables(path) for language, path in paths.items()}
+    try:
+        digest = sha256(b"".join(path.read_bytes() for path in paths.values())).hexdigest()
+        tables = {language: load_tables(path) for language, path in paths.items()}
+    except (OSError, ValueError) as error:
+        raise ShortModelMissingError(f"The naive Bayes weights in {folder} can't be read: {error}") from error
     return NaiveBayes(tables, f"naive_bayes@{digest[:8]}", part)

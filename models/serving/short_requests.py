@@ -17,7 +17,7 @@ MAX_VERSE_LINES = 4
 MAX_OPENING_CHARS = 40
 
 Label = Literal["negative", "neutral", "positive"]
-# The five methods of the article, the two tiers of the fifth, and their calibrated combination.
+# The five methods of the article, the two tiers of the fifth, and the calibrated default.
 Method = Literal["default", "positive_lexicon", "negative_lexicon", "naive_bayes", "rules", "linear", "encoder"]
 METHODS: tuple[Method, ...] = ("positive_lexicon", "negative_lexicon", "naive_bayes", "rules", "linear", "encoder")
 

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from models.sentiment.encoder import split
 from models.sentiment.encoder_numpy import NumpyRuntime
-from models.sentiment.encoder_ranges import RANGES_FILE, Ranges, layer_matrices, save_ranges
+from models.sentiment.encoder_ranges import Ranges, layer_matrices, save_ranges
 from models.sentiment.encoder_weights import EncoderWeights, Floats, load
 from models.training.mood_calibrate import calibration_rows
 from models.training.mood_corpus import Row, percent_of
@@ -25,7 +25,7 @@ def measure_ranges(rows: Sequence[Row], folder: Path) -> Ranges:
     chosen = sorted(calibration_rows(rows), key=lambda row: (percent_of(row.text, "ranges"), row.text))[:TEXTS]
     encoded = tokenizer.encode_batch_fast([row.text for row in chosen], add_special_tokens=False)
     ranges = watched(weights, [window for found in encoded for window in split(found.ids)[0]])
-    save_ranges(ranges, folder / RANGES_FILE)
+    save_ranges(ranges, folder)
     return ranges
 
 

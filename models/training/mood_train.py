@@ -35,6 +35,8 @@ def train_all(
     mood_linear.require_both_sides(rows)
     out.mkdir(parents=True, exist_ok=True)
     held_back = [*rows, *(chat_rows(chat) if chat else [])]
+    say("Counting for naive Bayes; a minute or two for all public sets …")
+    train_naive_bayes(rows, out)
     if run or start:
         from models.training.mood_export import export
     if run:
@@ -51,8 +53,6 @@ def train_all(
             shutil.copyfile(MOODS_FOLDER / name, out / name)
     say("Watching the encoder read held-back texts …")
     measure_ranges(rows, out)
-    say("Counting for naive Bayes; a minute or two for all public sets …")
-    train_naive_bayes(rows, out)
     say("Fitting the fast tier, which the encoder teaches; some ten minutes for all public sets …")
     mood_linear.fit(rows, out, seed, teacher=load_encoder(out), say=say)
     say("Calibrating …")
