@@ -210,7 +210,7 @@ def test_the_fastest_arithmetic_that_is_there_is_chosen(
     for name in missing:  # as if its library had no wheel for this machine
         monkeypatch.setitem(sys.modules, f"models.sentiment.{name}", None)
     if bf16 is not None:
-        monkeypatch.setattr("models.sentiment.encoder_openvino.computes_bf16", lambda: bf16)
+        monkeypatch.setattr("models.sentiment.encoder._computes_bf16", lambda: bf16)
     encoder = load_encoder(folder)
     assert encoder.runtime == chosen
     assert encoder.score([prepare("hello")]).logits.shape == (1, 2)

@@ -37,7 +37,7 @@ class OpenVinoRuntime:
 
 
 def computes_bf16() -> bool:
-    """Whether the processor has bfloat16 arithmetic, which doubles and more what float32 reaches."""
+    """Whether the processor has bfloat16 arithmetic."""
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
