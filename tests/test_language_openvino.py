@@ -348,7 +348,7 @@ def test_loading_the_library_tells_nobody(tmp_path: Path, use: str) -> None:
         "def refuse(*a, **k): raise SystemExit('a connection was tried')\n"
         "socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse\n"
         f"{use}\n"
-        "assert sys.modules['openvino_telemetry'] is None\n"
+        "assert sys.modules.get('openvino_telemetry') is None\n"  # where ONNX Runtime answers, neither is loaded
         "assert not [name for name in sys.modules if name.startswith('openvino_telemetry.')]\n"
     )
     done = subprocess.run(
