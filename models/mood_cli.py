@@ -146,7 +146,8 @@ def train(
     seed: Annotated[int, typer.Option()] = 1,
     bf16: Annotated[bool, typer.Option("--bf16/--fp32", help="fp32 for a processor without bf16 arithmetic.")] = True,
 ) -> None:
-    """Fit the fast tier; tune the encoder (--e5, --from), or take one that was tuned (--run) or ships; calibrate."""
+    """Count for naive Bayes; tune the encoder (--e5, --from), or take one that was tuned (--run) or ships; fit the fast
+    tier; calibrate."""
     if e5 and start:
         raise typer.BadParameter("--e5 and --from are two beginnings: give one.")
     rows = _rows(corpora)

@@ -1,5 +1,6 @@
 """The trained ways of reading a mood: features, weights, arithmetic, calibration, and all behind one question."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from models.sentiment.combination import DEFAULT_TIERS
 from models.sentiment.encoder import MAX_WINDOWS, WINDOW, EncoderScorer, load_encoder, split
 from models.sentiment.encoder_numpy import NumpyRuntime
 from models.sentiment.encoder_onnx import OnnxRuntime
-from models.sentiment.encoder_ranges import RANGES_FILE, load_ranges, save_ranges
+from models.sentiment.encoder_ranges import RANGES_FILE, Ranges, load_ranges, save_ranges
 from models.sentiment.features import BITS, extract
 from models.sentiment.linear import LinearScorer, compand, expand
 from models.sentiment.moods import Moods, load
@@ -169,18 +170,23 @@ def test_integer_arithmetic_answers_as_floats_do_and_the_same_in_any_company() -
 
 def test_ranges_of_another_encoder_or_of_no_numbers_are_not_taken(tmp_path: Path) -> None:
     folder, weights = write_small_moods(tmp_path), random_encoder()
-    found = load_ranges(folder, weights)
+
+    def ranges() -> Ranges | None:
+        digest = hashlib.sha256((folder / "encoder.safetensors").read_bytes()).hexdigest()
+        return load_ranges(folder / RANGES_FILE, weights, digest)
+
+    found = ranges()
     assert found is not None
     assert all((found[name] == wanted).all() for name, wanted in small_ranges().items())
     save_ranges(small_ranges() | {"layers.0.up": np.full((2, SHAPE.hidden), np.nan, np.float32)}, folder)
-    assert load_ranges(folder, weights) is None
+    assert ranges() is None
     save_ranges(small_ranges(), folder)
     encoder_weights.save(random_encoder(seed=7), folder / "encoder.safetensors")  # of the same shape
-    assert load_ranges(folder, random_encoder(seed=7)) is None
+    assert ranges() is None
     (folder / RANGES_FILE).write_bytes(b"no tensors")
-    assert load_ranges(folder, weights) is None
+    assert ranges() is None
     (folder / RANGES_FILE).unlink()
-    assert load_ranges(folder, weights) is None
+    assert ranges() is None
     with pytest.raises(RuntimeError, match=RANGES_FILE):
         load_encoder(folder, runtime="onnxruntime")
 

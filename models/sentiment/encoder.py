@@ -105,9 +105,10 @@ def load_encoder(folder: Path, *, runtime: str = "") -> EncoderScorer:
         tokenizer = Tokenizer.from_buffer(tokenizer_file.read_bytes())
     except Exception as error:  # the tokenizers library raises nothing narrower
         raise ShortModelMissingError(f"The encoder's weights in {folder} can't be read ({error}).") from error
-    digest = hashlib.sha256(weights_file.read_bytes() + tokenizer_file.read_bytes()).hexdigest()
-    ranges = load_ranges(folder, weights)
-    return EncoderScorer(tokenizer, _runtime(weights, ranges, runtime), f"encoder@{digest[:8]}")
+    digest = hashlib.sha256(weights_file.read_bytes())
+    ranges = load_ranges(folder / RANGES_FILE, weights, digest.hexdigest())
+    digest.update(tokenizer_file.read_bytes())
+    return EncoderScorer(tokenizer, _runtime(weights, ranges, runtime), f"encoder@{digest.hexdigest()[:8]}")
 
 
 def _openvino(weights: EncoderWeights, ranges: Ranges | None) -> Runtime:

@@ -1,5 +1,5 @@
 """The encoder's arithmetic in ONNX Runtime with int8 matrices and uint8 inputs: on a processor without bfloat16 of its
-own half as long again as fast as float32. Knows no text; the graph is written here, so that no file of another form is
+own 1.6 times as fast as float32. Knows no text; the graph is written here, so that no file of another form is
 needed.
 
 Scales of inputs are fixed, not of the text at hand, so that a text gets the same answer in any company. Outliers of

@@ -24,15 +24,16 @@ def layer_matrices(weights: EncoderWeights) -> list[str]:
 
 def save_ranges(ranges: Ranges, folder: Path) -> None:
     """For the encoder in `folder`, which is there already."""
-    save_file(dict(ranges), folder / RANGES_FILE, {_ENCODER: _digest(folder)})
+    encoder = hashlib.sha256((folder / "encoder.safetensors").read_bytes()).hexdigest()
+    save_file(dict(ranges), folder / RANGES_FILE, {_ENCODER: encoder})
 
 
-def load_ranges(folder: Path, weights: EncoderWeights) -> Ranges | None:
-    """Those of `weights`, the encoder in `folder`. None where there are none, or they are of another one, whose
+def load_ranges(path: Path, weights: EncoderWeights, digest: str) -> Ranges | None:
+    """Those of `weights`, whose file has this SHA-256. None where there are none, or they are of another encoder: its
     answers would be far off."""
     try:
-        with safe_open(folder / RANGES_FILE, "np") as file:
-            if (file.metadata() or {}).get(_ENCODER) != _digest(folder):
+        with safe_open(path, "np") as file:
+            if (file.metadata() or {}).get(_ENCODER) != digest:
                 return None
             found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no dictionary
     except (OSError, SafetensorError):
@@ -40,7 +41,3 @@ def load_ranges(folder: Path, weights: EncoderWeights) -> Ranges | None:
     inputs = {name: weights.matrices[name].values.shape[1] for name in layer_matrices(weights)}
     fits = found.keys() == inputs.keys() and all(found[name].shape == (2, size) for name, size in inputs.items())
     return found if fits and all(np.isfinite(value).all() for value in found.values()) else None
-
-
-def _digest(folder: Path) -> str:
-    return hashlib.sha256((folder / "encoder.safetensors").read_bytes()).hexdigest()
