@@ -41,14 +41,14 @@ class Runtime(Protocol):
 class EncoderScorer:
     """Texts of like length share a batch; each row's arithmetic depends on its own tokens only."""
 
-    @property
-    def runtime(self) -> str:
-        return self._runtime.name
-
     def __init__(self, tokenizer: Tokenizer, runtime: Runtime, version: str) -> None:
         self._tokenizer = tokenizer
         self._runtime = runtime
         self.version = version
+
+    @property
+    def runtime(self) -> str:
+        return self._runtime.name
 
     def score(self, texts: Sequence[Prepared], *, explain: bool = True) -> Scores:
         found = self._tokenizer.encode_batch_fast([text.text for text in texts], add_special_tokens=False)
